@@ -1,0 +1,1 @@
+//! Training under Constrained Parameter Regularization on the CPU.

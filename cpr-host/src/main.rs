@@ -1,0 +1,3 @@
+//! The `cpr` command.
+
+fn main() {}
