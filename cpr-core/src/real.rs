@@ -62,3 +62,9 @@ impl Real for f64 {
 pub(crate) const fn count_as_f64(count: u64) -> f64 {
     count as f64
 }
+
+/// The count nearest to `value`, halves away from zero: 0 for negative numbers and NaN, `u64::MAX` beyond its range.
+#[inline]
+pub(crate) fn round_to_count(value: f64) -> u64 {
+    libm::round(value) as u64
+}

@@ -1,0 +1,170 @@
+//! Decays that act on a base step: the p-norm of any p, L1, and the 3/2 norm.
+
+use super::{Base, BaseRule};
+use crate::{
+    error::{ConfigError, non_negative, positive},
+    real::Real,
+    reduce::LANES,
+    shrink::{PowerStep, Shrink, SoftThresholdStep},
+};
+
+/// A decay after the base step, scaled by the learning rate.
+///
+/// Over [`Adam`](super::Adam) these are PAdam, PAdamLate, AdamL1 and AdamL3/2 (Outmezguine, Levi, arXiv 2404.10824,
+/// equation 13 and the authors' code).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decay {
+    /// w ← w·X/(X + p·lr·λ_p), X = |w|^(2 − p): decoupled decay of Σ|w|^p.
+    ///
+    /// p = 2 is w/(1 + 2·lr·λ_p). For p > 2 it is computed as w/(1 + p·lr·λ_p·|w|^(p − 2)). For p < 2 a weight
+    /// at which X = 0 becomes 0: with `late` off, a weight at zero stays there.
+    PNorm {
+        /// The exponent p, finite and above 0.
+        p: f64,
+        /// λ_p, finite and at least 0.
+        lambda: f64,
+        /// X of the weight after the base step (PAdamLate) in place of before it (PAdam).
+        late: bool,
+        /// Magnitudes below the smallest normal number become 0, so that sparsity is exact.
+        flush: bool,
+    },
+    /// w ← sign w·max(|w| − lr·λ, 0)/(1 + lr·wd): the prox of lr·(λ|w| + wd·w²/2), in that order.
+    L1 {
+        /// λ, finite and at least 0.
+        lambda: f64,
+        /// wd, finite and at least 0.
+        weight_decay: f64,
+    },
+    /// The prox of (2c/3)·|w|^{3/2}, c = lr·λ: w + sign w·(1 − √(1 + 4|w|/c²))·c²/2.
+    ///
+    /// Computed as sign w·r², r = 2|w|/(c + √(c² + 4|w|)), which loses no digits.
+    ThreeHalves {
+        /// λ, finite and at least 0.
+        lambda: f64,
+    },
+}
+
+impl Decay {
+    fn check(&self) -> Result<(), ConfigError> {
+        match *self {
+            Self::PNorm { p, lambda, .. } => {
+                positive("p", p)?;
+                non_negative("lambda_p", lambda)
+            }
+            Self::L1 { lambda, weight_decay } => {
+                non_negative("l1_lambda", lambda)?;
+                non_negative("weight_decay", weight_decay)
+            }
+            Self::ThreeHalves { lambda } => non_negative("l3_2_lambda", lambda),
+        }
+    }
+
+    /// The scalars at learning rate `lr`.
+    fn at<T: Real>(&self, lr: f64) -> DecayStep<T> {
+        match *self {
+            Self::PNorm { lambda, .. } if lr * lambda == 0.0 => DecayStep(Kind::Identity),
+            Self::PNorm { p, lambda, late, flush } => {
+                DecayStep(Kind::Power(PowerStep::of(p, p * (lr * lambda), late, flush)))
+            }
+            Self::L1 { lambda, weight_decay } => DecayStep(Kind::L1 {
+                soft: SoftThresholdStep::of(lr * lambda),
+                divisor: T::from_f64(1.0 + lr * weight_decay),
+            }),
+            Self::ThreeHalves { lambda } if lr * lambda == 0.0 => DecayStep(Kind::Identity),
+            Self::ThreeHalves { lambda } => {
+                let c = lr * lambda;
+                DecayStep(Kind::ThreeHalves { c: T::from_f64(c), square: T::from_f64(c * c) })
+            }
+        }
+    }
+}
+
+/// The scalars of one step of a [`Decay`].
+#[derive(Clone, Copy, Debug)]
+pub struct DecayStep<T>(Kind<T>);
+
+#[derive(Clone, Copy, Debug)]
+enum Kind<T> {
+    Identity,
+    Power(PowerStep<T>),
+    L1 { soft: SoftThresholdStep<T>, divisor: T },
+    ThreeHalves { c: T, square: T },
+}
+
+impl<T: Real> DecayStep<T> {
+    #[inline(always)]
+    fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) {
+        match &self.0 {
+            Kind::Identity => {}
+            Kind::Power(step) => {
+                step.block(before, theta);
+            }
+            Kind::L1 { soft, divisor } => {
+                for w in theta {
+                    *w = soft.element(*w) / *divisor;
+                }
+            }
+            Kind::ThreeHalves { c, square } => {
+                let two = T::ONE + T::ONE;
+                for w in theta {
+                    let magnitude = w.abs();
+                    let root = (*square + (two + two) * magnitude).sqrt();
+                    let denominator = *c + root;
+                    // 0/0 where the weight is 0 and c has rounded to 0.
+                    let r =
+                        if magnitude == T::ZERO { T::ZERO } else { two * magnitude / denominator };
+                    *w = if *w < T::ZERO { -(r * r) } else { r * r };
+                }
+            }
+        }
+    }
+}
+
+/// A base optimizer whose step is followed by a [`Decay`].
+///
+/// ```
+/// use cpr_core::base::{Adam, AdamConfig, Decay, Decayed};
+/// let adam = Adam::new(AdamConfig::default())?;
+/// let padam = Decayed::new(adam, Decay::PNorm { p: 0.8, lambda: 1e-3, late: false, flush: true })?;
+/// # Ok::<(), cpr_core::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decayed<B> {
+    base: B,
+    decay: Decay,
+}
+
+impl<B> Decayed<B> {
+    /// The base with this decay.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] for p <= 0 or a negative or non-finite strength.
+    pub fn new(base: B, decay: Decay) -> Result<Self, ConfigError> {
+        decay.check()?;
+        Ok(Self { base, decay })
+    }
+}
+
+impl<T: Real, B: Base<T, M>, const M: usize> Base<T, M> for Decayed<B> {
+    type Step = DecayedStep<B::Step, T>;
+
+    fn at(&self, t: u64, lr: f64) -> Self::Step {
+        DecayedStep { base: self.base.at(t, lr), decay: self.decay.at(lr) }
+    }
+}
+
+/// The scalars of one step of a [`Decayed`] base.
+#[derive(Clone, Copy, Debug)]
+pub struct DecayedStep<S, T> {
+    base: S,
+    decay: DecayStep<T>,
+}
+
+impl<T: Real, S: BaseRule<T, M>, const M: usize> BaseRule<T, M> for DecayedStep<S, T> {
+    #[inline(always)]
+    fn block(&self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]) {
+        let before = *theta;
+        self.base.block(theta, grad, moments);
+        self.decay.block(&before, theta);
+    }
+}

@@ -1,0 +1,89 @@
+//! Base optimizers: SGD, SGD with momentum, Adam, AMSGrad, and decays that act on their step.
+//!
+//! Three types a rule: a configuration (plain fields), the rule made of it (validated, `Copy`), and the step
+//! of one point in time (the scalars of that step, rounded once). The state is the caller's: moment slices,
+//! and the number t of the step.
+
+mod adam;
+mod bias;
+mod decay;
+mod sgd;
+
+pub use adam::{Adam, AdamConfig, AdamStep, AmsGrad, AmsGradStep};
+pub use decay::{Decay, DecayStep, Decayed, DecayedStep};
+pub use sgd::{Momentum, MomentumConfig, MomentumStep, Sgd, SgdConfig, SgdStep};
+
+use crate::{
+    error::{ConfigError, non_negative},
+    real::Real,
+    reduce::LANES,
+};
+
+/// The scalars of one step of a base optimizer, with M moments for each element.
+///
+/// Implement it to put another optimizer under the constraints. The rule works on blocks of [`LANES`]
+/// elements and must treat each element by itself; the last block of a slice is padded with zeros.
+pub trait BaseRule<T: Real, const M: usize>: Copy {
+    /// One step of a block: θ and the moments are replaced.
+    fn block(&self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]);
+}
+
+/// A base optimizer: what makes the scalars of step t.
+pub trait Base<T: Real, const M: usize>: Copy {
+    /// The scalars of one step.
+    type Step: BaseRule<T, M>;
+
+    /// The scalars of step `t` = 1, 2, … at learning rate `lr` (finite, at least 0).
+    fn at(&self, t: u64, lr: f64) -> Self::Step;
+}
+
+/// How weights decay inside a base step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum WeightDecay {
+    /// Not at all.
+    #[default]
+    None,
+    /// g ← g + w·θ, before the moments: L2 regularisation, torch's `Adam` and `SGD`.
+    Coupled(f64),
+    /// θ ← θ·(1 − lr·w) before the step: AdamW (Loshchilov, Hutter, arXiv 1711.05101).
+    Decoupled(f64),
+}
+
+impl WeightDecay {
+    fn check(self) -> Result<(), ConfigError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Coupled(w) | Self::Decoupled(w) => non_negative("weight_decay", w),
+        }
+    }
+
+    /// (weight in the gradient, factor on θ) at learning rate `lr`.
+    fn at<T: Real>(self, lr: f64) -> (T, T) {
+        match self {
+            Self::None => (T::ZERO, T::ONE),
+            Self::Coupled(w) => (T::from_f64(w), T::ONE),
+            Self::Decoupled(w) => (T::ZERO, T::from_f64(1.0 - lr * w)),
+        }
+    }
+}
+
+/// What every base step does to its inputs first: the sign of the gradient and the decay of the weight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Intake<T> {
+    sign: T,
+    coupled: T,
+    keep: T,
+}
+
+impl<T: Real> Intake<T> {
+    fn new(decay: WeightDecay, maximize: bool, lr: f64) -> Self {
+        let (coupled, keep) = decay.at(lr);
+        Self { sign: if maximize { -T::ONE } else { T::ONE }, coupled, keep }
+    }
+
+    /// (decayed θ, gradient to follow).
+    #[inline(always)]
+    fn of(&self, theta: T, grad: T) -> (T, T) {
+        (theta * self.keep, self.sign * grad + self.coupled * theta)
+    }
+}

@@ -1,0 +1,245 @@
+//! The loops of phase 1 and phase 4 over one chunk, written once for every rule.
+
+use crate::{
+    base::BaseRule,
+    dispatch::{self, Kernel},
+    observer::{Observer, Unobserved},
+    real::Real,
+    reduce::LANES,
+    shard::Shard,
+    shrink::Shrink,
+    statistic::{Observed, Statistic},
+};
+
+/// Phase 1 on one chunk: base step, correction (`BeforeBase`; else none), measure.
+struct FirstPass<'a, T, B, S, O, const M: usize> {
+    base: B,
+    shrink: S,
+    observer: O,
+    shard: Shard<'a, T, M>,
+}
+
+impl<T, B, S, O, const M: usize> FirstPass<'_, T, B, S, O, M>
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    #[inline(always)]
+    fn block(
+        (base, shrink, observer): (B, S, O),
+        theta: &mut [T; LANES],
+        grad: &[T; LANES],
+        moments: &mut [[T; LANES]; M],
+        used: usize,
+        lanes: &mut O::Lanes,
+    ) -> u32 {
+        let before = *theta;
+        base.block(theta, grad, moments);
+        let stopped = shrink.block(&before, theta);
+        observer.add(lanes, theta, used);
+        stopped
+    }
+}
+
+impl<T, B, S, O, const M: usize> Kernel for FirstPass<'_, T, B, S, O, M>
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    type Output = Observed;
+
+    #[inline(always)]
+    fn run(self) -> Observed {
+        let Self { base, shrink, observer, shard: Shard { theta, grad, moments } } = self;
+        let rules = (base, shrink, observer);
+        let count = theta.len() as u64;
+        let mut lanes = observer.begin();
+        let mut stopped = 0u64;
+
+        let (thetas, theta_tail) = theta.as_chunks_mut::<LANES>();
+        let (grads, grad_tail) = grad.as_chunks::<LANES>();
+        let mut moment_tails: [&mut [T]; M] = core::array::from_fn(|_| Default::default());
+        let mut tails = moment_tails.iter_mut();
+        let mut rows = moments.map(|moment| {
+            let (blocks, tail) = moment.as_chunks_mut::<LANES>();
+            if let Some(slot) = tails.next() {
+                *slot = tail;
+            }
+            blocks.iter_mut()
+        });
+
+        for (theta, grad) in thetas.iter_mut().zip(grads) {
+            let stored = rows.each_mut().map(Iterator::next);
+            let mut local = [[T::ZERO; LANES]; M];
+            for (local, stored) in local.iter_mut().zip(&stored) {
+                if let Some(stored) = stored {
+                    *local = **stored;
+                }
+            }
+            let mut block = *theta;
+            stopped +=
+                u64::from(Self::block(rules, &mut block, grad, &mut local, LANES, &mut lanes));
+            *theta = block;
+            for (local, stored) in local.iter().zip(stored) {
+                if let Some(stored) = stored {
+                    *stored = *local;
+                }
+            }
+        }
+
+        if !theta_tail.is_empty() {
+            let mut block = padded(theta_tail);
+            let grad = padded(grad_tail);
+            let mut local = moment_tails.each_ref().map(|tail| padded(tail));
+            let used = theta_tail.len();
+            // A padding element is 0 with gradient 0: no correction carries it through zero.
+            stopped +=
+                u64::from(Self::block(rules, &mut block, &grad, &mut local, used, &mut lanes));
+            unpad(&block, theta_tail);
+            for (local, tail) in local.iter().zip(moment_tails) {
+                unpad(local, tail);
+            }
+        }
+        Observed { statistic: observer.fold(lanes, count), stopped }
+    }
+}
+
+/// Runs phase 1 on one chunk.
+#[inline]
+pub(crate) fn first_pass<T, B, S, O, const M: usize>(
+    base: B,
+    shrink: S,
+    observer: O,
+    shard: Shard<'_, T, M>,
+) -> Observed
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    dispatch::run(FirstPass { base, shrink, observer, shard })
+}
+
+/// The base step alone, on one chunk.
+#[inline]
+pub(crate) fn base_pass<T: Real, B: BaseRule<T, M>, const M: usize>(
+    base: B,
+    shard: Shard<'_, T, M>,
+) {
+    first_pass(base, crate::shrink::Unmoved, Unobserved, shard);
+}
+
+/// Measures one chunk and changes nothing.
+struct Measure<'a, T, O> {
+    observer: O,
+    theta: &'a [T],
+}
+
+impl<T: Real, O: Observer<T>> Kernel for Measure<'_, T, O> {
+    type Output = Statistic;
+
+    #[inline(always)]
+    fn run(self) -> Statistic {
+        let (blocks, tail) = self.theta.as_chunks::<LANES>();
+        let mut lanes = self.observer.begin();
+        for block in blocks {
+            self.observer.add(&mut lanes, block, LANES);
+        }
+        if !tail.is_empty() {
+            self.observer.add(&mut lanes, &padded(tail), tail.len());
+        }
+        self.observer.fold(lanes, self.theta.len() as u64)
+    }
+}
+
+/// Measures one chunk.
+#[inline]
+pub(crate) fn measure<T: Real, O: Observer<T>>(observer: O, theta: &[T]) -> Statistic {
+    dispatch::run(Measure { observer, theta })
+}
+
+/// Phase 4 on a slice of any length.
+struct Correct<'a, T, S> {
+    shrink: S,
+    theta: &'a mut [T],
+}
+
+impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run(self) -> u64 {
+        let (blocks, tail) = self.theta.as_chunks_mut::<LANES>();
+        let mut stopped = 0u64;
+        for theta in blocks {
+            let mut block = *theta;
+            stopped += u64::from(self.shrink.block(theta, &mut block));
+            *theta = block;
+        }
+        if !tail.is_empty() {
+            let before = padded(tail);
+            let mut block = before;
+            stopped += u64::from(self.shrink.block(&before, &mut block));
+            unpad(&block, tail);
+        }
+        stopped
+    }
+}
+
+/// Corrects a slice; returns the number of elements that the guard stopped at zero.
+#[inline]
+pub(crate) fn correct<T: Real, S: Shrink<T>>(shrink: S, theta: &mut [T]) -> u64 {
+    dispatch::run(Correct { shrink, theta })
+}
+
+/// Whether every element is finite: one read-only pass.
+struct AllFinite<'a, T>(&'a [T]);
+
+impl<T: Real> Kernel for AllFinite<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        // x·0 is 0 for a finite x and NaN otherwise, and NaN stays through a sum: no branch in the loop.
+        let (blocks, tail) = self.0.as_chunks::<LANES>();
+        let mut lanes = [T::ZERO; LANES];
+        for block in blocks {
+            for (lane, &x) in lanes.iter_mut().zip(block) {
+                *lane = *lane + x * T::ZERO;
+            }
+        }
+        for (lane, &x) in lanes.iter_mut().zip(tail) {
+            *lane = *lane + x * T::ZERO;
+        }
+        lanes.iter().all(|lane| !lane.is_nan())
+    }
+}
+
+/// Whether every element is finite: neither NaN nor ±∞. True for no elements.
+///
+/// The trainer looks at all gradients with it before phase 1, and skips the step whole if one is not finite.
+#[must_use]
+pub fn all_finite<T: Real>(values: &[T]) -> bool {
+    dispatch::run(AllFinite(values))
+}
+
+#[inline(always)]
+fn padded<T: Real>(tail: &[T]) -> [T; LANES] {
+    let mut block = [T::ZERO; LANES];
+    for (slot, &value) in block.iter_mut().zip(tail) {
+        *slot = value;
+    }
+    block
+}
+
+#[inline(always)]
+fn unpad<T: Real>(block: &[T; LANES], tail: &mut [T]) {
+    for (slot, &value) in tail.iter_mut().zip(block) {
+        *slot = value;
+    }
+}

@@ -1,0 +1,93 @@
+//! The standard deviation.
+
+use super::{AnyRegularizer, Kernels, Planned, Regularizer, Violation};
+use crate::{
+    base::BaseRule,
+    correction::Correction,
+    kernel,
+    observer::MomentsOf,
+    real::{Real, count_as_f64},
+    shard::Shard,
+    shrink::{PullStep, Unmoved},
+    statistic::{Observed, Statistic},
+};
+
+/// R(θ) = √(Σ(θ − mean)²/(n − 1)), the sample standard deviation of a matrix's elements;
+/// ∇R = (θ − mean)/((n − 1)·R), 0 where R = 0. λ rises at rate μ.
+///
+/// With a = ℓ/((n − 1)·R):
+/// * Gradient step: θ − a·(θ − mean). Guard (a > 1): mean + (θ − mean)·κ/R, or the mean where R <= κ or κ = 0.
+/// * Proximal step: mean + (θ − mean)·max(0, 1 − a). Under `BeforeBase` mean and R are those before the base
+///   step, the only ones known in one pass; the point of rest is the same.
+///
+/// One element has no standard deviation: such a group is refused when it is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Std;
+
+impl Regularizer for Std {
+    fn value(&self, statistic: &Statistic) -> f64 {
+        match *statistic {
+            _ if statistic.count() == 0 => 0.0,
+            Statistic::Moments { count, m2, .. } => libm::sqrt(m2 / count_as_f64(count - 1)),
+            Statistic::Sum { .. } => f64::NAN,
+        }
+    }
+
+    fn is_sum(&self) -> bool {
+        false
+    }
+
+    fn fewest_elements(&self) -> u64 {
+        2
+    }
+}
+
+impl Kernels for Std {
+    fn observe<T: Real>(&self, chunk: &[T]) -> Statistic {
+        kernel::measure(MomentsOf, chunk)
+    }
+
+    fn first_pass<T: Real, B: BaseRule<T, M>, const M: usize>(
+        &self,
+        correction: &Correction,
+        base: B,
+        chunk: Shard<'_, T, M>,
+    ) -> Observed {
+        match *correction {
+            Correction::Pull { rate, center, proximal } => {
+                kernel::first_pass(base, PullStep::of(rate, center, proximal), MomentsOf, chunk)
+            }
+            _ => kernel::first_pass(base, Unmoved, MomentsOf, chunk),
+        }
+    }
+
+    fn plan(&self, violation: &Violation, statistic: &Statistic) -> Planned {
+        use crate::constraint::StepRule;
+        let Violation { ell, value, kappa, rule, .. } = *violation;
+        let Statistic::Moments { count, mean, .. } = *statistic else {
+            return Planned::plain(Correction::Identity);
+        };
+        if value == 0.0 {
+            return Planned::plain(Correction::Identity);
+        }
+        let share = ell / (count_as_f64(count - 1) * value);
+        match rule {
+            StepRule::Gradient => Planned::pull(share, mean, violation, || {
+                if value <= kappa || kappa == 0.0 { 0.0 } else { kappa / value }
+            }),
+            StepRule::Proximal => Planned::plain(Correction::Pull {
+                rate: share.min(1.0),
+                center: mean,
+                proximal: true,
+            }),
+        }
+    }
+
+    fn into_any(self) -> AnyRegularizer {
+        AnyRegularizer::Std(self)
+    }
+
+    fn from_any(any: AnyRegularizer) -> Option<Self> {
+        if let AnyRegularizer::Std(std) = any { Some(std) } else { None }
+    }
+}
