@@ -76,7 +76,7 @@ pub fn base_step<T: Real, B: BaseRule<T, M>, const M: usize>(base: &B, shard: Sh
 ///     constrained_step(&mut constraint, &sgd.at(t, lr), lr, shard);
 /// }
 /// // The minimum without the bound is at (5, 5); with it, on the circle of radius 1.
-/// assert!((theta[0] * theta[0] + theta[1] * theta[1] - 1.0).abs() < 0.1);
+/// assert!((theta[0] * theta[0] + theta[1] * theta[1] - 1.0).abs() < 0.2);
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 pub fn constrained_step<R, T, B, const M: usize>(
