@@ -7,11 +7,11 @@ use core::fmt;
 /// Returned where a view is built ([`Shard::new`](crate::Shard::new)), so that the steps on it cannot fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LengthError {
-    /// Which slice differs: `gradient`, or `moment` with its index.
+    /// Which slice differs.
     pub slice: Slice,
-    /// Its length, in elements.
+    /// Its length.
     pub given: usize,
-    /// The length of the parameters, in elements.
+    /// The length it must have.
     pub expected: usize,
 }
 
@@ -22,19 +22,26 @@ pub enum Slice {
     Gradient,
     /// The moment buffer of this index, in the order of the base rule.
     Moment(usize),
+    /// The list of shards of a [`ConstraintSet`](crate::ConstraintSet): its length is the number of groups.
+    Groups,
+    /// The parameters of the group of this index.
+    Group(usize),
 }
 
 impl fmt::Display for LengthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { slice, given, expected } = self;
         match slice {
-            Slice::Gradient => write!(f, "the gradient")?,
-            Slice::Moment(index) => write!(f, "moment buffer {index}")?,
+            Slice::Gradient => write!(f, "the gradient has {given} elements, its parameters")?,
+            Slice::Moment(index) => {
+                write!(f, "moment buffer {index} has {given} elements, its parameters")?;
+            }
+            Slice::Groups => write!(f, "{given} shards were given, the groups of the set")?,
+            Slice::Group(index) => {
+                write!(f, "the shard of group {index} has {given} elements, the group")?;
+            }
         }
-        write!(
-            f,
-            " has {given} elements, the parameters have {expected}: give slices of one length"
-        )
+        write!(f, " {expected}: give as many")
     }
 }
 
