@@ -1,1 +1,3 @@
 //! Training under Constrained Parameter Regularization on the CPU.
+
+pub mod checkpoint;
