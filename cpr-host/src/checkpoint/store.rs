@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::error::CheckpointError;
 
@@ -89,6 +90,11 @@ pub struct Disk;
 
 impl Store for Disk {}
 
+/// Held while temporary files are swept, made or linked: a file that was made and is not locked yet
+/// looks abandoned to a sweep by another thread. Between processes that moment stays; who loses it
+/// gets an error from the rename, and nothing is damaged.
+static NAMES: Mutex<()> = Mutex::new(());
+
 /// Puts a new file at `path`, all or nothing: `fill` gets an empty sibling, which is then synced,
 /// renamed and the folder synced. On an error before the rename the sibling is removed.
 pub(super) fn replace(
@@ -97,13 +103,14 @@ pub(super) fn replace(
     fill: impl FnOnce(&mut dyn Store, &mut File) -> io::Result<()>,
 ) -> Result<(), CheckpointError> {
     let name = file_name(path)?;
-    sweep(folder(path), |target| target == name);
-
+    let names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    remove_abandoned(folder(path), |target| target == name);
     let (temporary, mut file) = create_sibling(path, name, |sibling| store.create(sibling))
         .map_err(|error| CheckpointError::write(path, "create a temporary file beside", error))?;
     // The lock tells a sweep that the file has a living writer. Where locks do not exist, a sweep
     // removes nothing.
     let _ = file.try_lock();
+    drop(names);
     let filled = fill(store, &mut file)
         .map_err(|error| ("write", error))
         .and_then(|()| store.sync(&file).map_err(|error| ("sync", error)))
@@ -122,6 +129,7 @@ pub(super) fn relink(
     path: &Path,
 ) -> Result<(), CheckpointError> {
     let name = file_name(path)?;
+    let _names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     let (temporary, ()) = create_sibling(path, name, |sibling| store.link(file, sibling))
         .map_err(|error| CheckpointError::write(path, "link", error))?;
     let renamed = store
@@ -201,6 +209,12 @@ fn target(name: &OsStr) -> Option<&str> {
 /// Removes what killed writers left behind for the targets that `wanted` accepts. Best effort:
 /// an error here says nothing about the checkpoint that is about to be written.
 pub(super) fn sweep(folder: &Path, wanted: impl Fn(&OsStr) -> bool) {
+    let _names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    remove_abandoned(folder, wanted);
+}
+
+/// [`sweep`] for a caller that holds [`NAMES`].
+fn remove_abandoned(folder: &Path, wanted: impl Fn(&OsStr) -> bool) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
