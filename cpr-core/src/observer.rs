@@ -98,7 +98,11 @@ impl<T: Real> Observer<T> for MomentsOf {
 
     #[inline(always)]
     fn add(self, lanes: &mut MomentLanes, block: &[T; LANES], used: usize) {
-        let origin = *lanes.origin.get_or_insert(block[0].to_f64());
+        let origin = match lanes.origin {
+            Some(origin) => origin,
+            None => block[0].to_f64(),
+        };
+        lanes.origin = Some(origin);
         for (i, &element) in block.iter().enumerate() {
             if i < used {
                 let deviation = element.to_f64() - origin;

@@ -39,9 +39,15 @@ impl<T: Real> PullStep<T> {
 impl<T: Real> Shrink<T> for PullStep<T> {
     #[inline(always)]
     fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
-        let source = if self.proximal { *theta } else { *before };
-        for (after, x) in theta.iter_mut().zip(source) {
-            *after = *after - self.rate * (x - self.center);
+        // The choice stands outside the loops, which compilers then turn into vector instructions.
+        if self.proximal {
+            for after in theta {
+                *after = *after - self.rate * (*after - self.center);
+            }
+        } else {
+            for (after, &x) in theta.iter_mut().zip(before) {
+                *after = *after - self.rate * (x - self.center);
+            }
         }
         0
     }
