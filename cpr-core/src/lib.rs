@@ -77,11 +77,13 @@ compile_error!(
 );
 
 pub mod base;
+mod bias;
 mod bound;
 mod constraint;
 mod correction;
 mod dispatch;
 mod error;
+mod extended;
 mod fused;
 mod kernel;
 mod multiplier;

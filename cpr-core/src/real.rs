@@ -1,8 +1,11 @@
 //! The float types that parameters are made of, and the only float casts of the crate.
 
+use core::f64::consts::FRAC_1_SQRT_2;
 use core::fmt::Debug;
 
 use num_traits::Float;
+
+use crate::power::{self, General};
 
 /// A parameter's float type: `f32` or `f64`.
 ///
@@ -22,9 +25,30 @@ pub trait Real: Float + Debug + Default + Send + Sync + sealed::Sealed + 'static
 }
 
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+    use crate::power::General;
+
+    pub trait Sealed {
+        /// `self` to the power of `exponent`, for `self >= 0`: each type has its own polynomials.
+        #[doc(hidden)]
+        #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
+        fn raised(self, exponent: General) -> Self;
+    }
+}
+
+impl sealed::Sealed for f32 {
+    #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
+    #[inline(always)]
+    fn raised(self, exponent: General) -> Self {
+        power::raise_single(self, exponent)
+    }
+}
+
+impl sealed::Sealed for f64 {
+    #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
+    #[inline(always)]
+    fn raised(self, exponent: General) -> Self {
+        power::raise_double(self, exponent)
+    }
 }
 
 impl Real for f32 {
@@ -67,4 +91,74 @@ pub(crate) const fn count_as_f64(count: u64) -> f64 {
 #[inline]
 pub(crate) fn round_to_count(value: f64) -> u64 {
     libm::round(value) as u64
+}
+
+/// `(m, e)` with `value` = m·2^e exactly, m in [√½, √2) and e a whole number, for a normal `value` > 0.
+///
+/// Without a branch, and with shifts that every SIMD level has. For any other `value` both are meaningless.
+#[inline(always)]
+pub(crate) const fn split_exponent(value: f64) -> (f64, f64) {
+    const FIELD: u32 = f64::MANTISSA_DIGITS - 1;
+    /// Moves the step of the exponent field from 1 down to √½.
+    const STEP: u64 = 1.0_f64.to_bits() - FRAC_1_SQRT_2.to_bits();
+    /// 2⁵²: in its binade the low bits of a float are a whole number.
+    const WHOLE: f64 = 4_503_599_627_370_496.0;
+    const BIAS: f64 = 1023.0;
+    let bits = value.to_bits().wrapping_add(STEP);
+    let mantissa = (bits & ((1 << FIELD) - 1)).wrapping_add(FRAC_1_SQRT_2.to_bits());
+    let exponent = f64::from_bits((bits >> FIELD) | WHOLE.to_bits());
+    (f64::from_bits(mantissa), exponent - (WHOLE + BIAS))
+}
+
+/// [`split_exponent`] for `f32`.
+#[inline(always)]
+pub(crate) const fn split_exponent_single(value: f32) -> (f32, f32) {
+    const FIELD: u32 = f32::MANTISSA_DIGITS - 1;
+    const SQRT_HALF: u32 = core::f32::consts::FRAC_1_SQRT_2.to_bits();
+    const STEP: u32 = 1.0_f32.to_bits() - SQRT_HALF;
+    /// 2²³: in its binade the low bits of a float are a whole number.
+    const WHOLE: f32 = 8_388_608.0;
+    const BIAS: f32 = 127.0;
+    let bits = value.to_bits().wrapping_add(STEP);
+    let mantissa = (bits & ((1 << FIELD) - 1)).wrapping_add(SQRT_HALF);
+    let exponent = f32::from_bits((bits >> FIELD) | WHOLE.to_bits());
+    (f32::from_bits(mantissa), exponent - (WHOLE + BIAS))
+}
+
+/// 1.5·2⁵²: `value + ROUND − ROUND` is the whole number nearest to `value`, ties to even, for |`value`| < 2⁵¹.
+pub(crate) const ROUND: f64 = 6_755_399_441_055_744.0;
+
+/// [`ROUND`] for `f32`: 1.5·2²³.
+pub(crate) const ROUND_SINGLE: f32 = 12_582_912.0;
+
+/// 2ⁿ, where `shifted` is n + [`ROUND`] for a whole n in [−1022, 1023].
+#[inline(always)]
+pub(crate) const fn power_of_two(shifted: f64) -> f64 {
+    let exponent = shifted.to_bits() << (f64::MANTISSA_DIGITS - 1);
+    f64::from_bits(exponent.wrapping_add(1.0_f64.to_bits()))
+}
+
+/// Two powers of two whose product is 2ⁿ, where `shifted` is n + [`ROUND_SINGLE`] for a whole n in [−252, 254].
+#[inline(always)]
+pub(crate) const fn powers_of_two_single(shifted: f32) -> (f32, f32) {
+    const FIELD: u32 = f32::MANTISSA_DIGITS - 1;
+    let doubled_bias = 2 * (1.0_f32.to_bits() >> FIELD);
+    let exponent = shifted.to_bits().wrapping_sub(ROUND_SINGLE.to_bits() - doubled_bias);
+    let half = exponent >> 1;
+    let other_half = exponent.wrapping_sub(half);
+    (f32::from_bits(half << FIELD), f32::from_bits(other_half << FIELD))
+}
+
+/// `value` with the last `DROPPED` bits of its mantissa cut off.
+///
+/// What is left has 53 − `DROPPED` bits: its products with numbers of at most `DROPPED` bits are exact.
+#[inline(always)]
+pub(crate) const fn leading_bits<const DROPPED: u32>(value: f64) -> f64 {
+    f64::from_bits(value.to_bits() & (u64::MAX << DROPPED))
+}
+
+/// [`leading_bits`] for `f32`, of whose 24 bits it drops some.
+#[inline(always)]
+pub(crate) const fn leading_bits_single<const DROPPED: u32>(value: f32) -> f32 {
+    f32::from_bits(value.to_bits() & (u32::MAX << DROPPED))
 }

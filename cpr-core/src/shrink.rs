@@ -3,7 +3,7 @@
 //! Each maps (θ before the base step, θ after it) to the corrected θ; where a correction runs on its own, after
 //! phase 1, both are the same. A rule returns how many elements the overshoot guard stopped at zero.
 
-use crate::{power::PowerKind, real::Real, reduce::LANES};
+use crate::{power::Power, real::Real, reduce::LANES};
 
 /// A correction of a block of elements.
 pub(crate) trait Shrink<T: Real>: Copy {
@@ -189,27 +189,38 @@ impl<T: Real> Shrink<T> for HuberProxStep<T> {
 }
 
 /// θ·X/(X + strength), X = |x|^(2 − p), with x the θ before the base step, or after it if `late`; for p > 2
-/// θ/(1 + strength·|x|^(p − 2)).
+/// θ/(1 + strength·|x|^(p − 2)), for p = 2 θ/(1 + strength).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PowerStep<T> {
-    pub(crate) power: PowerKind<T>,
-    pub(crate) strength: T,
-    pub(crate) reciprocal: bool,
-    pub(crate) late: bool,
+    form: Form,
+    strength: T,
+    late: bool,
     /// Magnitudes below it become 0; 0 keeps them.
-    pub(crate) smallest: T,
+    smallest: T,
+}
+
+/// How the factor is made of a power.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// X/(X + strength): p < 2.
+    Ratio(Power),
+    /// 1/(1 + strength): p = 2.
+    Constant,
+    /// 1/(1 + strength·y): p > 2.
+    Reciprocal(Power),
 }
 
 impl<T: Real> PowerStep<T> {
     pub(crate) fn of(p: f64, strength: f64, late: bool, flush: bool) -> Self {
-        let reciprocal = p >= 2.0;
-        Self {
-            power: PowerKind::new(if reciprocal { p - 2.0 } else { 2.0 - p }),
-            strength: T::from_f64(strength),
-            reciprocal,
-            late,
-            smallest: if flush { T::min_positive_value() } else { T::ZERO },
-        }
+        let form = if p < 2.0 {
+            Form::Ratio(Power::new(2.0 - p))
+        } else if p == 2.0 {
+            Form::Constant
+        } else {
+            Form::Reciprocal(Power::new(p - 2.0))
+        };
+        let smallest = if flush { T::min_positive_value() } else { T::ZERO };
+        Self { form, strength: T::from_f64(strength), late, smallest }
     }
 }
 
@@ -217,20 +228,26 @@ impl<T: Real> Shrink<T> for PowerStep<T> {
     #[inline(always)]
     fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
         let mut powers = if self.late { *theta } else { *before };
-        for x in &mut powers {
-            *x = x.abs();
-        }
-        self.power.block(&mut powers);
-        if self.reciprocal {
-            for (w, y) in theta.iter_mut().zip(powers) {
-                *w = *w / (T::ONE + self.strength * y);
+        match self.form {
+            Form::Ratio(power) => {
+                power.of_magnitudes(&mut powers);
+                for (w, x) in theta.iter_mut().zip(powers) {
+                    // An overflowed X means no shrinkage, X/(X + c) = 1; X = 0 means all of it, whatever c is.
+                    let x = if x > T::max_value() { T::max_value() } else { x };
+                    let factor = if x == T::ZERO { T::ZERO } else { x / (x + self.strength) };
+                    *w = *w * factor;
+                }
             }
-        } else {
-            for (w, x) in theta.iter_mut().zip(powers) {
-                // An overflowed X means no shrinkage, X/(X + c) = 1; X = 0 means all of it, whatever c is.
-                let x = if x > T::max_value() { T::max_value() } else { x };
-                let factor = if x == T::ZERO { T::ZERO } else { x / (x + self.strength) };
-                *w = *w * factor;
+            Form::Constant => {
+                for w in theta.iter_mut() {
+                    *w = *w / (T::ONE + self.strength);
+                }
+            }
+            Form::Reciprocal(power) => {
+                power.of_magnitudes(&mut powers);
+                for (w, y) in theta.iter_mut().zip(powers) {
+                    *w = *w / (T::ONE + self.strength * y);
+                }
             }
         }
         for w in theta {

@@ -1,7 +1,8 @@
 //! Adam and AMSGrad.
 
-use super::{Base, BaseRule, Intake, WeightDecay, bias::BiasCorrection};
+use super::{Base, BaseRule, Intake, WeightDecay};
 use crate::{
+    bias::BiasCorrection,
     error::{ConfigError, in_range, non_negative},
     real::Real,
     reduce::LANES,

@@ -5,7 +5,6 @@
 //! and the number t of the step.
 
 mod adam;
-mod bias;
 mod decay;
 mod sgd;
 

@@ -8,7 +8,7 @@ use crate::{
     error::{ConfigError, positive},
     kernel,
     observer::{Observer, SumOf, Term},
-    power::PowerKind,
+    power::Power,
     real::Real,
     reduce::LANES,
     shard::Shard,
@@ -62,7 +62,7 @@ impl Lp {
 
 /// Σ|θ|^p, with the power taken in f64.
 #[derive(Clone, Copy, Debug)]
-struct Powers(PowerKind<f64>);
+struct Powers(Power);
 
 impl<T: Real> Observer<T> for Powers {
     type Lanes = [f64; LANES];
@@ -74,8 +74,8 @@ impl<T: Real> Observer<T> for Powers {
 
     #[inline(always)]
     fn add(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize) {
-        let mut powers = block.map(|x| x.abs().to_f64());
-        self.0.block(&mut powers);
+        let mut powers = block.map(|x| x.to_f64());
+        self.0.of_magnitudes(&mut powers);
         Observer::<f64>::add(SumOf(Plain), lanes, &powers, used);
     }
 
@@ -119,7 +119,7 @@ impl Regularizer for Lp {
 
 impl Kernels for Lp {
     fn observe<T: Real>(&self, chunk: &[T]) -> Statistic {
-        kernel::measure(Powers(PowerKind::new(self.p)), chunk)
+        kernel::measure(Powers(Power::new(self.p)), chunk)
     }
 
     fn first_pass<T: Real, B: BaseRule<T, M>, const M: usize>(
@@ -128,7 +128,7 @@ impl Kernels for Lp {
         base: B,
         chunk: Shard<'_, T, M>,
     ) -> Observed {
-        let powers = Powers(PowerKind::new(self.p));
+        let powers = Powers(Power::new(self.p));
         match *correction {
             Correction::Power { p, step, flush } => {
                 let step = PowerStep::of(p, p * step, false, flush);

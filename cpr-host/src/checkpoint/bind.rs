@@ -26,19 +26,12 @@ pub struct Tensors {
 impl Tensors {
     pub(super) fn new(path: &Path, stored: BTreeMap<String, Tensor>) -> Self {
         let path = path.to_path_buf();
-        Self {
-            path,
-            stored,
-            missing: BTreeSet::new(),
-            different: Vec::new(),
-        }
+        Self { path, stored, missing: BTreeSet::new(), different: Vec::new() }
     }
 
     /// The tensors that have not been taken, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.stored
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
+        self.stored.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
     /// The parameters that have not been taken, sorted by name: every tensor but moments and
@@ -76,10 +69,7 @@ impl Tensors {
         shape: &[usize],
     ) -> Result<Vec<T>, CheckpointError> {
         let tensor = self.take_raw(name)?;
-        let expected = Signature {
-            dtype: T::DTYPE,
-            shape: shape.to_vec(),
-        };
+        let expected = Signature { dtype: T::DTYPE, shape: shape.to_vec() };
         if tensor.signature == expected {
             return Ok(T::from_le(tensor.bytes));
         }
@@ -130,10 +120,7 @@ impl Tensors {
         if *dtype == Dtype::U8 && shape.len() == 1 {
             return Ok(tensor.bytes);
         }
-        let expected = Signature {
-            dtype: Dtype::U8,
-            shape: vec![tensor.bytes.len()],
-        };
+        let expected = Signature { dtype: Dtype::U8, shape: vec![tensor.bytes.len()] };
         Err(self.differs(&name, expected, tensor.signature))
     }
 
@@ -145,10 +132,7 @@ impl Tensors {
     pub fn take_raw(&mut self, name: &str) -> Result<Tensor, CheckpointError> {
         self.stored.remove(name).ok_or_else(|| {
             self.missing.insert(name.to_owned());
-            CheckpointError::Missing {
-                path: self.path.clone(),
-                name: name.to_owned(),
-            }
+            CheckpointError::Missing { path: self.path.clone(), name: name.to_owned() }
         })
     }
 
@@ -174,28 +158,19 @@ impl Tensors {
             different: self.different,
         };
         match policy {
-            Policy::Strict if !binding.is_complete() => Err(CheckpointError::Unbound {
-                path: self.path,
-                binding,
-            }),
+            Policy::Strict if !binding.is_complete() => {
+                Err(CheckpointError::Unbound { path: self.path, binding })
+            }
             Policy::Strict | Policy::Partial => Ok(binding),
         }
     }
 
     fn differs(&mut self, name: &str, expected: Signature, found: Signature) -> CheckpointError {
         let name = name.to_owned();
-        let difference = Difference {
-            name: name.clone(),
-            expected: expected.clone(),
-            found: found.clone(),
-        };
+        let difference =
+            Difference { name: name.clone(), expected: expected.clone(), found: found.clone() };
         self.different.push(difference);
-        CheckpointError::Different {
-            path: self.path.clone(),
-            name,
-            expected,
-            found,
-        }
+        CheckpointError::Different { path: self.path.clone(), name, expected, found }
     }
 }
 
@@ -225,11 +200,7 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` ({} in the file, {} asked for)",
-            self.name, self.found, self.expected
-        )
+        write!(f, "`{}` ({} in the file, {} asked for)", self.name, self.found, self.expected)
     }
 }
 
@@ -258,10 +229,7 @@ impl fmt::Display for Binding {
         let sections: [(&str, Vec<String>); 3] = [
             ("missing in the file", quoted(&self.missing)),
             ("only in the file", quoted(&self.extra)),
-            (
-                "different",
-                self.different.iter().map(ToString::to_string).collect(),
-            ),
+            ("different", self.different.iter().map(ToString::to_string).collect()),
         ];
         let mut separator = "";
         for (title, items) in sections.iter().filter(|(_, items)| !items.is_empty()) {
@@ -272,11 +240,7 @@ impl fmt::Display for Binding {
             }
             separator = "; ";
         }
-        if separator.is_empty() {
-            f.write_str("everything fits")
-        } else {
-            Ok(())
-        }
+        if separator.is_empty() { f.write_str("everything fits") } else { Ok(()) }
     }
 }
 

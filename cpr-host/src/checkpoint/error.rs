@@ -250,18 +250,11 @@ impl CheckpointError {
     }
 
     pub(super) fn read(path: &Path, source: io::Error) -> Self {
-        Self::Read {
-            path: path.to_path_buf(),
-            source,
-        }
+        Self::Read { path: path.to_path_buf(), source }
     }
 
     pub(super) fn write(path: &Path, action: &'static str, source: io::Error) -> Self {
-        Self::Write {
-            path: path.to_path_buf(),
-            action,
-            source,
-        }
+        Self::Write { path: path.to_path_buf(), action, source }
     }
 }
 

@@ -160,13 +160,7 @@ impl<S: Store> CheckpointFolder<S> {
         let describe = |error| CheckpointError::read(&self.path, error);
         let mut steps = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(describe)? {
-            steps.extend(
-                entry
-                    .map_err(describe)?
-                    .file_name()
-                    .to_str()
-                    .and_then(step_of),
-            );
+            steps.extend(entry.map_err(describe)?.file_name().to_str().and_then(step_of));
         }
         steps.sort_unstable();
         Ok(steps)
@@ -180,20 +174,12 @@ impl<S: Store> CheckpointFolder<S> {
     /// What is wrong with the newest, if all are damaged; and any refusal by the system or format
     /// version of another program, at once, because an older file would hide it.
     pub fn latest(&self) -> Result<Option<Latest>, CheckpointError> {
-        let steps = self
-            .steps()?
-            .into_iter()
-            .rev()
-            .map(|step| self.step_path(step));
+        let steps = self.steps()?.into_iter().rev().map(|step| self.step_path(step));
         let mut damaged = Vec::new();
         for path in std::iter::once(self.last_path()).chain(steps) {
             match Checkpoint::read(&path) {
                 Ok(checkpoint) => {
-                    return Ok(Some(Latest {
-                        path,
-                        checkpoint,
-                        damaged,
-                    }));
+                    return Ok(Some(Latest { path, checkpoint, damaged }));
                 }
                 Err(CheckpointError::Read { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
@@ -228,10 +214,6 @@ fn step_name(step: u64) -> String {
 
 /// The N of `step-N.safetensors`; none for any other name, `step-007.safetensors` included.
 fn step_of(name: &str) -> Option<u64> {
-    let step = name
-        .strip_prefix("step-")?
-        .strip_suffix(".safetensors")?
-        .parse()
-        .ok()?;
+    let step = name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()?;
     (step_name(step) == name).then_some(step)
 }

@@ -76,9 +76,10 @@ impl Header {
 /// Number of bytes that a signature asks for; none if that is no whole number or overflows.
 pub(super) fn byte_len(signature: &Signature) -> Option<u64> {
     let bits = u64::try_from(signature.dtype.bitsize()).ok()?;
-    let elements = signature.shape.iter().try_fold(1_u64, |product, &length| {
-        product.checked_mul(u64::try_from(length).ok()?)
-    })?;
+    let elements = signature
+        .shape
+        .iter()
+        .try_fold(1_u64, |product, &length| product.checked_mul(u64::try_from(length).ok()?))?;
     let bits = elements.checked_mul(bits)?;
     bits.is_multiple_of(8).then_some(bits / 8)
 }
@@ -91,11 +92,7 @@ pub(super) fn document(meta: &Meta) -> serde_json::Result<String> {
         checksum: &'static str,
         meta: &'a Meta,
     }
-    serde_json::to_string(&Document {
-        format: FORMAT_VERSION,
-        checksum: CHECKSUM_ZEROS,
-        meta,
-    })
+    serde_json::to_string(&Document { format: FORMAT_VERSION, checksum: CHECKSUM_ZEROS, meta })
 }
 
 /// Reads the version alone: only when it is known can the rest be.
@@ -135,22 +132,12 @@ pub(super) fn write_header(document: &str, entries: &[Entry]) -> serde_json::Res
     bytes.extend_from_slice(br#"{"__metadata__":{"cpr":"#);
     serde_json::to_writer(&mut bytes, document)?;
     bytes.push(b'}');
-    for Entry {
-        name,
-        signature,
-        begin,
-        end,
-    } in entries
-    {
+    for Entry { name, signature, begin, end } in entries {
         let Signature { dtype, shape } = signature;
         bytes.push(b',');
         serde_json::to_writer(&mut bytes, name)?;
         bytes.push(b':');
-        let info = Info {
-            dtype: *dtype,
-            shape,
-            data_offsets: [*begin, *end],
-        };
+        let info = Info { dtype: *dtype, shape, data_offsets: [*begin, *end] };
         serde_json::to_writer(&mut bytes, &info)?;
     }
     bytes.push(b'}');
@@ -166,21 +153,14 @@ pub(super) fn write_header(document: &str, entries: &[Entry]) -> serde_json::Res
 ///
 /// [`CheckpointError::Header`], [`CheckpointError::Duplicate`] or [`CheckpointError::Offsets`].
 pub(super) fn read_header(path: &Path, bytes: &[u8]) -> Result<Header, CheckpointError> {
-    let RawHeader {
-        document,
-        mut entries,
-    } = serde_json::from_slice(bytes).map_err(|error| CheckpointError::Header {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
+    let RawHeader { document, mut entries } = serde_json::from_slice(bytes).map_err(|error| {
+        CheckpointError::Header { path: path.to_path_buf(), reason: error.to_string() }
     })?;
 
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
         let name = pair[0].name.clone();
-        return Err(CheckpointError::Duplicate {
-            path: path.to_path_buf(),
-            name,
-        });
+        return Err(CheckpointError::Duplicate { path: path.to_path_buf(), name });
     }
 
     entries.sort_by_key(|entry| (entry.begin, entry.end));
@@ -235,18 +215,10 @@ impl<'de> Deserialize<'de> for RawHeader {
                 let mut entries = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name != METADATA_KEY {
-                        let Info {
-                            dtype,
-                            shape: Shape(shape),
-                            data_offsets: (begin, end),
-                        } = map.next_value()?;
+                        let Info { dtype, shape: Shape(shape), data_offsets: (begin, end) } =
+                            map.next_value()?;
                         let signature = Signature { dtype, shape };
-                        entries.push(Entry {
-                            name,
-                            signature,
-                            begin,
-                            end,
-                        });
+                        entries.push(Entry { name, signature, begin, end });
                     } else if metadata.replace(map.next_value::<Metadata>()?).is_some() {
                         return Err(de::Error::duplicate_field(METADATA_KEY));
                     }

@@ -49,13 +49,9 @@ impl Checkpoint {
     }
 
     fn assemble(path: &Path, file: Loaded) -> Result<Self, CheckpointError> {
-        let meta = file.meta.ok_or_else(|| CheckpointError::NotCheckpoint {
-            path: path.to_path_buf(),
-        })?;
-        Ok(Self {
-            meta,
-            tensors: Tensors::new(path, file.tensors),
-        })
+        let meta =
+            file.meta.ok_or_else(|| CheckpointError::NotCheckpoint { path: path.to_path_buf() })?;
+        Ok(Self { meta, tensors: Tensors::new(path, file.tensors) })
     }
 }
 
@@ -89,9 +85,7 @@ struct Loaded {
 fn open(path: &Path) -> Result<(File, u64), CheckpointError> {
     let describe = |error| CheckpointError::read(path, error);
     if !fs::metadata(path).map_err(describe)?.is_file() {
-        return Err(CheckpointError::NotAFile {
-            path: path.to_path_buf(),
-        });
+        return Err(CheckpointError::NotAFile { path: path.to_path_buf() });
     }
     let file = File::open(path).map_err(describe)?;
     let length = file.metadata().map_err(describe)?.len();
@@ -102,25 +96,17 @@ fn open(path: &Path) -> Result<(File, u64), CheckpointError> {
 /// metadata, each only after the one before is known to be sound.
 fn load(path: &Path, reader: impl Read, length: u64) -> Result<Loaded, CheckpointError> {
     let mut source = Source { path, reader };
-    let wrong_length = |expected| CheckpointError::Length {
-        path: path.to_path_buf(),
-        expected,
-        found: length,
-    };
+    let wrong_length =
+        |expected| CheckpointError::Length { path: path.to_path_buf(), expected, found: length };
 
     let overhead = LENGTH_BYTES as u64;
     if length < overhead {
         return Err(wrong_length(overhead));
     }
     let field = source.read(overhead)?;
-    let claimed = field
-        .as_array()
-        .map_or(0, |&field| u64::from_le_bytes(field));
+    let claimed = field.as_array().map_or(0, |&field| u64::from_le_bytes(field));
     if claimed > MAX_HEADER_BYTES {
-        return Err(CheckpointError::HeaderLength {
-            path: path.to_path_buf(),
-            claimed,
-        });
+        return Err(CheckpointError::HeaderLength { path: path.to_path_buf(), claimed });
     }
     if length - overhead < claimed {
         return Err(wrong_length(overhead + claimed));
@@ -141,13 +127,7 @@ fn load(path: &Path, reader: impl Read, length: u64) -> Result<Loaded, Checkpoin
     drop(bytes);
 
     let mut tensors = BTreeMap::new();
-    for Entry {
-        name,
-        signature,
-        begin,
-        end,
-    } in entries
-    {
+    for Entry { name, signature, begin, end } in entries {
         let bytes = source.read(end - begin)?;
         checksum = crc32c::crc32c_append(checksum, &bytes);
         tensors.insert(name, Tensor { signature, bytes });
@@ -156,46 +136,29 @@ fn load(path: &Path, reader: impl Read, length: u64) -> Result<Loaded, Checkpoin
     let computed = format!("{checksum:08x}");
     match stored {
         Some(stored) if stored != computed => {
-            return Err(CheckpointError::Checksum {
-                path: path.to_path_buf(),
-                stored,
-                computed,
-            });
+            return Err(CheckpointError::Checksum { path: path.to_path_buf(), stored, computed });
         }
         _ => {}
     }
-    let meta = document
-        .as_deref()
-        .map(format::read_document)
-        .transpose()
-        .map_err(|error| CheckpointError::Meta {
-            path: path.to_path_buf(),
-            reason: error.to_string(),
-        })?;
+    let meta = document.as_deref().map(format::read_document).transpose().map_err(|error| {
+        CheckpointError::Meta { path: path.to_path_buf(), reason: error.to_string() }
+    })?;
     Ok(Loaded { meta, tensors })
 }
 
 /// The digits of the checksum, once the document is known to be of this version.
 fn stored_checksum(path: &Path, document: &str, header: &[u8]) -> Result<String, CheckpointError> {
     if document.len() > MAX_DOCUMENT_BYTES {
-        let reason = format!(
-            "it takes {} bytes, and at most {MAX_DOCUMENT_BYTES} are read",
-            document.len()
-        );
-        return Err(CheckpointError::Meta {
-            path: path.to_path_buf(),
-            reason,
-        });
+        let reason =
+            format!("it takes {} bytes, and at most {MAX_DOCUMENT_BYTES} are read", document.len());
+        return Err(CheckpointError::Meta { path: path.to_path_buf(), reason });
     }
     let found = format::read_version(document).map_err(|error| CheckpointError::Meta {
         path: path.to_path_buf(),
         reason: error.to_string(),
     })?;
     if found != FORMAT_VERSION {
-        return Err(CheckpointError::Version {
-            path: path.to_path_buf(),
-            found,
-        });
+        return Err(CheckpointError::Version { path: path.to_path_buf(), found });
     }
     header
         .strip_prefix(HEADER_START.as_bytes())
@@ -232,10 +195,7 @@ struct Source<'a, R> {
 impl<R: Read> Source<'_, R> {
     /// Reads exactly `count` bytes; the caller has checked that the file is long enough.
     fn read(&mut self, count: u64) -> Result<Vec<u8>, CheckpointError> {
-        let no_memory = || CheckpointError::Memory {
-            path: self.path.to_path_buf(),
-            bytes: count,
-        };
+        let no_memory = || CheckpointError::Memory { path: self.path.to_path_buf(), bytes: count };
         let mut bytes = Vec::new();
         let capacity = usize::try_from(count).map_err(|_| no_memory())?;
         bytes.try_reserve_exact(capacity).map_err(|_| no_memory())?;
@@ -243,10 +203,7 @@ impl<R: Read> Source<'_, R> {
         match read {
             Ok(read) if read == capacity => Ok(bytes),
             // The file was longer when it was opened: somebody is cutting it.
-            Ok(_) => Err(CheckpointError::read(
-                self.path,
-                io::ErrorKind::UnexpectedEof.into(),
-            )),
+            Ok(_) => Err(CheckpointError::read(self.path, io::ErrorKind::UnexpectedEof.into())),
             Err(error) => Err(CheckpointError::read(self.path, error)),
         }
     }

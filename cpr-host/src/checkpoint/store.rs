@@ -76,11 +76,7 @@ pub trait Store {
     ///
     /// Whatever the system says.
     fn sync_folder(&mut self, folder: &Path) -> io::Result<()> {
-        if cfg!(unix) {
-            File::open(folder)?.sync_all()
-        } else {
-            Ok(())
-        }
+        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
     }
 }
 
@@ -114,11 +110,7 @@ pub(super) fn replace(
     let filled = fill(store, &mut file)
         .map_err(|error| ("write", error))
         .and_then(|()| store.sync(&file).map_err(|error| ("sync", error)))
-        .and_then(|()| {
-            store
-                .rename(&temporary, path)
-                .map_err(|error| ("rename to", error))
-        });
+        .and_then(|()| store.rename(&temporary, path).map_err(|error| ("rename to", error)));
     settle(store, path, &temporary, filled)
 }
 
@@ -132,9 +124,7 @@ pub(super) fn relink(
     let _names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     let (temporary, ()) = create_sibling(path, name, |sibling| store.link(file, sibling))
         .map_err(|error| CheckpointError::write(path, "link", error))?;
-    let renamed = store
-        .rename(&temporary, path)
-        .map_err(|error| ("rename to", error));
+    let renamed = store.rename(&temporary, path).map_err(|error| ("rename to", error));
     settle(store, path, &temporary, renamed)?;
     // Renaming one name of a file to another of the same file leaves both.
     let _ = fs::remove_file(&temporary);
@@ -151,10 +141,7 @@ fn settle(
     match renamed {
         Ok(()) => store
             .sync_folder(folder(path))
-            .map_err(|source| CheckpointError::FolderSync {
-                path: path.to_path_buf(),
-                source,
-            }),
+            .map_err(|source| CheckpointError::FolderSync { path: path.to_path_buf(), source }),
         Err((action, error)) => {
             // The first error is the one to report; what stays behind is swept by the next write.
             let _ = store.remove(temporary);
@@ -172,9 +159,7 @@ pub(super) fn folder(path: &Path) -> &Path {
 }
 
 fn file_name(path: &Path) -> Result<&OsStr, CheckpointError> {
-    path.file_name().ok_or_else(|| CheckpointError::NotAFile {
-        path: path.to_path_buf(),
-    })
+    path.file_name().ok_or_else(|| CheckpointError::NotAFile { path: path.to_path_buf() })
 }
 
 /// Makes `<name>.<process>-<count>.tmp`. No name is used twice by a process, so no writer can

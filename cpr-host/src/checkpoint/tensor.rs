@@ -119,12 +119,7 @@ macro_rules! float_element {
             }
 
             fn from_le(bytes: Vec<u8>) -> Vec<Self> {
-                bytes
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|&chunk| Self::from_le_bytes(chunk))
-                    .collect()
+                bytes.as_chunks().0.iter().map(|&chunk| Self::from_le_bytes(chunk)).collect()
             }
         }
     };

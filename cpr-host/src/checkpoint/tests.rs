@@ -24,21 +24,9 @@ pub(super) fn meta(step: u64) -> Meta {
             name: "adamcpr".to_owned(),
             hyperparameters: json!({"lr": 1e-3, "beta2": 0.98}),
         }),
-        best: Some(Best {
-            step: 3,
-            metric: "loss".to_owned(),
-            value: 0.1 + 0.2,
-        }),
-        files: [
-            ("metrics.jsonl".to_owned(), 1 << 40),
-            ("metrics.csv".to_owned(), 0),
-        ]
-        .into(),
-        non_finite: NonFinite {
-            steps: 1,
-            statistics: 2,
-            in_a_row: 0,
-        },
+        best: Some(Best { step: 3, metric: "loss".to_owned(), value: 0.1 + 0.2 }),
+        files: [("metrics.jsonl".to_owned(), 1 << 40), ("metrics.csv".to_owned(), 0)].into(),
+        non_finite: NonFinite { steps: 1, statistics: 2, in_a_row: 0 },
         ..Meta::new("modular")
     }
 }
@@ -71,46 +59,21 @@ fn every_bit_comes_back() {
     sample(7).write(&path).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), bytes(&sample(7)));
 
-    let Checkpoint {
-        meta: found,
-        mut tensors,
-    } = Checkpoint::read(&path).unwrap();
+    let Checkpoint { meta: found, mut tensors } = Checkpoint::read(&path).unwrap();
     assert_eq!(found, meta(7));
     let keys: Vec<_> = found.cursor.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["zeta", "alpha", "mid"]);
 
-    let names: Vec<_> = tensors
-        .parameters()
-        .map(|(name, _)| name.to_owned())
-        .collect();
+    let names: Vec<_> = tensors.parameters().map(|(name, _)| name.to_owned()).collect();
     assert_eq!(names, ["bias", "empty", "layers.0.w", "scale \"é\"/x"]);
     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
-    assert_eq!(
-        bits(tensors.take_f32("layers.0.w", &[2, 3]).unwrap()),
-        WEIGHT.map(f32::to_bits)
-    );
-    assert_eq!(
-        bits(
-            tensors
-                .take_moment("layers.0.w", "exp_avg", &[2, 3])
-                .unwrap()
-        )
-        .len(),
-        6
-    );
+    assert_eq!(bits(tensors.take_f32("layers.0.w", &[2, 3]).unwrap()), WEIGHT.map(f32::to_bits));
+    assert_eq!(bits(tensors.take_moment("layers.0.w", "exp_avg", &[2, 3]).unwrap()).len(), 6);
     assert_eq!(tensors.take_f64("bias", &[2]).unwrap(), BIAS);
-    assert_eq!(
-        tensors.take_moment::<f64>("bias", "exp_avg", &[2]).unwrap(),
-        BIAS
-    );
+    assert_eq!(tensors.take_moment::<f64>("bias", "exp_avg", &[2]).unwrap(), BIAS);
     assert_eq!(tensors.take_f32("scale \"é\"/x", &[]).unwrap(), [0.5]);
     assert!(tensors.contains_moment("scale \"é\"/x", "exp_avg_sq"));
-    assert_eq!(
-        tensors
-            .take_moment::<f32>("scale \"é\"/x", "exp_avg_sq", &[])
-            .unwrap(),
-        [0.25]
-    );
+    assert_eq!(tensors.take_moment::<f32>("scale \"é\"/x", "exp_avg_sq", &[]).unwrap(), [0.25]);
     assert!(tensors.take_f32("empty", &[0, 4]).unwrap().is_empty());
     assert!(tensors.contains_constraint("layers.0.w") && !tensors.contains_constraint("bias"));
     assert_eq!(tensors.take_constraint("layers.0.w").unwrap(), RECORD);
@@ -119,18 +82,10 @@ fn every_bit_comes_back() {
 
 #[test]
 fn not_a_number_keeps_its_payload() {
-    let odd = [
-        f32::from_bits(0x7fc0_1234),
-        f32::from_bits(0xffff_ffff),
-        f32::NEG_INFINITY,
-    ];
+    let odd = [f32::from_bits(0x7fc0_1234), f32::from_bits(0xffff_ffff), f32::NEG_INFINITY];
     let file = bytes(&CheckpointWriter::new(meta(1)).tensor("w", &[3], &odd));
     let back = read(&file).tensors.take_f32("w", &[3]).unwrap();
-    assert!(
-        back.iter()
-            .zip(odd)
-            .all(|(a, b)| a.to_bits() == b.to_bits())
-    );
+    assert!(back.iter().zip(odd).all(|(a, b)| a.to_bits() == b.to_bits()));
 }
 
 /// More than one block of conversion, and an odd rest.
@@ -189,12 +144,9 @@ fn the_safetensors_crate_agrees() {
 /// The bytes of version 1 are promised: whoever changes them raises the version.
 #[test]
 fn the_format_is_frozen() {
-    let writer = CheckpointWriter::new(Meta {
-        step: 3,
-        ..Meta::new("k")
-    })
-    .tensor("w", &[2], &[1.0_f32, -2.0])
-    .constraint("w", &[9]);
+    let writer = CheckpointWriter::new(Meta { step: 3, ..Meta::new("k") })
+        .tensor("w", &[2], &[1.0_f32, -2.0])
+        .constraint("w", &[9]);
     let header = concat!(
         r#"{"__metadata__":{"cpr":"{\"format\":1,\"checksum\":\"CHECKSUM\",\"meta\":{"#,
         r#"\"kind\":\"k\",\"step\":3,\"config\":\"\",\"schedule\":null,\"cursor\":null,"#,
@@ -226,11 +178,7 @@ fn the_writer_refuses_what_could_not_be_read() {
     for _ in 0..200 {
         deep = json!([deep]);
     }
-    let best = Some(Best {
-        step: 0,
-        metric: "loss".to_owned(),
-        value: f64::NAN,
-    });
+    let best = Some(Best { step: 0, metric: "loss".to_owned(), value: f64::NAN });
     let long = "x".repeat(MAX_DOCUMENT_BYTES);
     let long_name = "n".repeat(MAX_HEADER_BYTES as usize);
     let cases = [
@@ -238,64 +186,20 @@ fn the_writer_refuses_what_could_not_be_read() {
         (new().tensor("__metadata__", &[1], &one), "is no name"),
         (new().tensor("optimizer/a/b", &[1], &one), "is no name"),
         (new().tensor("constraint/a", &[1], &one), "is no name"),
-        (
-            new().tensor("a", &[2], &one),
-            "`a` has 1 elements, and its shape is [2]",
-        ),
+        (new().tensor("a", &[2], &one), "`a` has 1 elements, and its shape is [2]"),
         (new().tensor("a", &[usize::MAX, 2], &one), "has 1 elements"),
         (new().tensor("a", &[1; MAX_RANK + 1], &one), "17 dimensions"),
-        (
-            new().tensor("a", &[1], &one).tensor("a", &[1], &one),
-            "`a` stands twice",
-        ),
-        (
-            new()
-                .tensor("a", &[1], &one)
-                .tensor("a", &[], &[1.0_f64])
-                .constraint("a", &[]),
-            "twice",
-        ),
+        (new().tensor("a", &[1], &one).tensor("a", &[1], &one), "`a` stands twice"),
+        (new().tensor("a", &[1], &one).tensor("a", &[], &[1.0_f64]).constraint("a", &[]), "twice"),
         (new().moment("a", "m", &one), "has no parameter `a`"),
-        (
-            new().tensor("a", &[1], &one).moment("a", "", &one),
-            "name of a moment",
-        ),
-        (
-            new().tensor("a", &[1], &one).moment("a", "m/n", &one),
-            "name of a moment",
-        ),
-        (
-            new().tensor("a", &[1], &one).moment("a", "m", &[1.0_f64]),
-            "is F64[1]",
-        ),
-        (
-            new()
-                .tensor("a", &[1], &one)
-                .moment("a", "m", &[1.0_f32; 2]),
-            "is F32[2]",
-        ),
+        (new().tensor("a", &[1], &one).moment("a", "", &one), "name of a moment"),
+        (new().tensor("a", &[1], &one).moment("a", "m/n", &one), "name of a moment"),
+        (new().tensor("a", &[1], &one).moment("a", "m", &[1.0_f64]), "is F64[1]"),
+        (new().tensor("a", &[1], &one).moment("a", "m", &[1.0_f32; 2]), "is F32[2]"),
         (new().constraint("a", &[]), "has no parameter `a`"),
-        (
-            with(Meta {
-                config: long,
-                ..Meta::new("test")
-            }),
-            "put what is long into a tensor",
-        ),
-        (
-            with(Meta {
-                cursor: deep,
-                ..Meta::new("test")
-            }),
-            "nested",
-        ),
-        (
-            with(Meta {
-                best,
-                ..Meta::new("test")
-            }),
-            "must be finite",
-        ),
+        (with(Meta { config: long, ..Meta::new("test") }), "put what is long into a tensor"),
+        (with(Meta { cursor: deep, ..Meta::new("test") }), "nested"),
+        (with(Meta { best, ..Meta::new("test") }), "must be finite"),
         (new().tensor(long_name, &[1], &one), "shorter names"),
     ];
     let folder = tempfile::tempdir().unwrap();
@@ -312,18 +216,9 @@ fn the_writer_refuses_what_could_not_be_read() {
 fn what_does_not_fit_is_named() {
     let mut tensors = read(&bytes(&sample(7))).tensors;
     let missing = tensors.take_f32("head", &[2]).unwrap_err();
-    assert!(
-        matches!(missing, CheckpointError::Missing { .. }),
-        "{missing}"
-    );
-    let shape = tensors
-        .take_f32("layers.0.w", &[3, 2])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        shape.contains("`layers.0.w` of sample is F32 [2, 3], and F32 [3, 2]"),
-        "{shape}"
-    );
+    assert!(matches!(missing, CheckpointError::Missing { .. }), "{missing}");
+    let shape = tensors.take_f32("layers.0.w", &[3, 2]).unwrap_err().to_string();
+    assert!(shape.contains("`layers.0.w` of sample is F32 [2, 3], and F32 [3, 2]"), "{shape}");
     let dtype = tensors.take_f32("bias", &[2]).unwrap_err().to_string();
     assert!(dtype.contains("is F64 [2], and F32 [2]"), "{dtype}");
     tensors.take_f32("empty", &[0, 4]).unwrap();
@@ -351,41 +246,23 @@ fn what_does_not_fit_is_named() {
 fn partial_loading_reports_and_goes_on() {
     let mut tensors = read(&bytes(&sample(7))).tensors;
     tensors.take_f64("bias", &[2]).unwrap();
-    assert!(
-        tensors.take_f64("bias", &[2]).is_err(),
-        "a tensor can be taken once"
-    );
+    assert!(tensors.take_f64("bias", &[2]).is_err(), "a tensor can be taken once");
     let binding = tensors.finish(Policy::Partial).unwrap();
-    assert_eq!(
-        (binding.missing, binding.extra.len()),
-        (vec!["bias".to_owned()], 7)
-    );
+    assert_eq!((binding.missing, binding.extra.len()), (vec!["bias".to_owned()], 7));
     assert_eq!(Binding::default().to_string(), "everything fits");
 
-    let many = Binding {
-        extra: (0..40).map(|i| i.to_string()).collect(),
-        ..Binding::default()
-    };
+    let many = Binding { extra: (0..40).map(|i| i.to_string()).collect(), ..Binding::default() };
     assert!(many.to_string().ends_with("`15` and 24 more"), "{many}");
 }
 
 #[test]
 fn a_constraint_record_must_be_bytes() {
-    let foreign = [(
-        "constraint/w",
-        TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap(),
-    )];
+    let foreign = [("constraint/w", TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap())];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("foreign.safetensors");
     std::fs::write(&path, serialize(foreign, None).unwrap()).unwrap();
-    let error = read_weights(&path)
-        .unwrap()
-        .take_constraint("w")
-        .unwrap_err();
-    assert!(
-        matches!(error, CheckpointError::Different { .. }),
-        "{error}"
-    );
+    let error = read_weights(&path).unwrap().take_constraint("w").unwrap_err();
+    assert!(matches!(error, CheckpointError::Different { .. }), "{error}");
 }
 
 #[test]
@@ -399,14 +276,8 @@ fn a_foreign_file_gives_its_weights_only() {
     std::fs::write(&path, file).unwrap();
 
     let error = Checkpoint::read(&path).unwrap_err();
-    assert!(
-        matches!(error, CheckpointError::NotCheckpoint { .. }),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains("is not a CPR checkpoint"),
-        "{error}"
-    );
+    assert!(matches!(error, CheckpointError::NotCheckpoint { .. }), "{error}");
+    assert!(error.to_string().contains("is not a CPR checkpoint"), "{error}");
 
     let mut tensors = read_weights(&path).unwrap();
     assert_eq!(tensors.take_f32("single", &[1]).unwrap(), [1.0]);
@@ -415,10 +286,6 @@ fn a_foreign_file_gives_its_weights_only() {
     assert_eq!(half.bytes, [1, 2, 3, 4, 5, 6]);
 
     sample(7).write(&path).unwrap();
-    let names: Vec<_> = read_weights(&path)
-        .unwrap()
-        .iter()
-        .map(|(n, _)| n.to_owned())
-        .collect();
+    let names: Vec<_> = read_weights(&path).unwrap().iter().map(|(n, _)| n.to_owned()).collect();
     assert_eq!(names, ["bias", "empty", "layers.0.w", "scale \"é\"/x"]);
 }

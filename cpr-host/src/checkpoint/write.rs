@@ -29,12 +29,7 @@ impl<'a> CheckpointWriter<'a> {
     /// A checkpoint without tensors.
     #[must_use]
     pub fn new(meta: Meta) -> Self {
-        Self {
-            meta,
-            parameters: Vec::new(),
-            moments: Vec::new(),
-            constraints: Vec::new(),
-        }
+        Self { meta, parameters: Vec::new(), moments: Vec::new(), constraints: Vec::new() }
     }
 
     /// Adds a parameter or any other tensor of the model.
@@ -49,8 +44,7 @@ impl<'a> CheckpointWriter<'a> {
         shape: &[usize],
         data: impl Into<TensorData<'a>>,
     ) -> Self {
-        self.parameters
-            .push((name.into(), shape.to_vec(), data.into()));
+        self.parameters.push((name.into(), shape.to_vec(), data.into()));
         self
     }
 
@@ -65,8 +59,7 @@ impl<'a> CheckpointWriter<'a> {
         moment: impl Into<String>,
         data: impl Into<TensorData<'a>>,
     ) -> Self {
-        self.moments
-            .push((parameter.into(), moment.into(), data.into()));
+        self.moments.push((parameter.into(), moment.into(), data.into()));
         self
     }
 
@@ -123,10 +116,7 @@ impl<'a> CheckpointWriter<'a> {
     ///
     /// [`CheckpointError::Invalid`] or [`CheckpointError::Duplicate`].
     pub fn to_bytes(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, CheckpointError> {
-        let Plan {
-            head: mut bytes,
-            payload,
-        } = self.plan(path.as_ref())?;
+        let Plan { head: mut bytes, payload } = self.plan(path.as_ref())?;
         for data in payload {
             let Ok(()) = data.for_each_block(|block| {
                 bytes.extend_from_slice(block);
@@ -167,10 +157,7 @@ impl<'a> CheckpointWriter<'a> {
         });
         if let Some(pair) = tensors.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             let name = pair[0].0.clone();
-            return Err(CheckpointError::Duplicate {
-                path: path.to_path_buf(),
-                name,
-            });
+            return Err(CheckpointError::Duplicate { path: path.to_path_buf(), name });
         }
 
         let mut begin = 0;
@@ -179,12 +166,7 @@ impl<'a> CheckpointWriter<'a> {
         for (name, signature, data) in tensors {
             let end = begin + data.byte_len() as u64;
             payload.push(data);
-            entries.push(Entry {
-                name,
-                signature,
-                begin,
-                end,
-            });
+            entries.push(Entry { name, signature, begin, end });
             begin = end;
         }
         let mut head = format::write_header(&document, &entries)
@@ -218,12 +200,9 @@ impl<'a> CheckpointWriter<'a> {
         let mut tensors = Vec::new();
         let mut parameters = BTreeMap::new();
         for (name, shape, data) in &self.parameters {
-            let reserved = [OPTIMIZER_PREFIX, CONSTRAINT_PREFIX]
-                .iter()
-                .any(|prefix| name.starts_with(prefix));
-            let elements = shape
-                .iter()
-                .try_fold(1_usize, |n, &length| n.checked_mul(length));
+            let reserved =
+                [OPTIMIZER_PREFIX, CONSTRAINT_PREFIX].iter().any(|prefix| name.starts_with(prefix));
+            let elements = shape.iter().try_fold(1_usize, |n, &length| n.checked_mul(length));
             if name.is_empty() || name == METADATA_KEY || reserved {
                 let reason = "is no name for a tensor: it must not be empty, `__metadata__` or \
                               start with `optimizer/` or `constraint/`";
@@ -237,10 +216,7 @@ impl<'a> CheckpointWriter<'a> {
                 let reason = format!("has {} elements, and its shape is {shape:?}", data.len());
                 return Err(invalid(name, reason));
             }
-            let signature = Signature {
-                dtype: data.dtype(),
-                shape: shape.clone(),
-            };
+            let signature = Signature { dtype: data.dtype(), shape: shape.clone() };
             parameters.insert(name.as_str(), signature.clone());
             tensors.push((name.clone(), signature, *data));
         }
@@ -251,34 +227,22 @@ impl<'a> CheckpointWriter<'a> {
                 return Err(invalid(&name, reason.to_owned()));
             }
             let Some(signature) = parameters.get(parameter.as_str()) else {
-                return Err(invalid(
-                    &name,
-                    format!("has no parameter `{parameter}`: add it too"),
-                ));
+                return Err(invalid(&name, format!("has no parameter `{parameter}`: add it too")));
             };
             // The parameter's own shape has been matched with its length above.
             let elements: usize = signature.shape.iter().product();
             if signature.dtype != data.dtype() || elements != data.len() {
-                return Err(invalid(
-                    &name,
-                    format!("is {data:?}, and its parameter {signature}"),
-                ));
+                return Err(invalid(&name, format!("is {data:?}, and its parameter {signature}")));
             }
             tensors.push((name, signature.clone(), *data));
         }
         for (parameter, record) in &self.constraints {
             let name = constraint_name(parameter);
             if !parameters.contains_key(parameter.as_str()) {
-                return Err(invalid(
-                    &name,
-                    format!("has no parameter `{parameter}`: add it too"),
-                ));
+                return Err(invalid(&name, format!("has no parameter `{parameter}`: add it too")));
             }
             let data = TensorData::U8(record);
-            let signature = Signature {
-                dtype: data.dtype(),
-                shape: vec![record.len()],
-            };
+            let signature = Signature { dtype: data.dtype(), shape: vec![record.len()] };
             tensors.push((name, signature, data));
         }
         Ok(tensors)

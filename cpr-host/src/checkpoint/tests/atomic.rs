@@ -26,12 +26,7 @@ pub(super) struct Failing {
 
 impl Failing {
     pub(super) fn new(at: usize, when: When, dead: bool) -> Self {
-        Self {
-            at,
-            when,
-            dead,
-            count: 0,
-        }
+        Self { at, when, dead, count: 0 }
     }
 
     fn run<T>(
@@ -87,9 +82,8 @@ impl Store for Failing {
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -98,9 +92,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn any_failure_leaves_the_old_or_the_new_checkpoint() {
     let mut counting = Failing::new(usize::MAX, When::Before, false);
     let folder = tempfile::tempdir().unwrap();
-    sample(1)
-        .write_to(&mut counting, folder.path().join("a.safetensors"))
-        .unwrap();
+    sample(1).write_to(&mut counting, folder.path().join("a.safetensors")).unwrap();
     let operations = counting.count;
     // create, header, seven tensors that are not empty, sync, rename, sync of the folder
     assert_eq!(operations, 12);
@@ -117,10 +109,7 @@ fn any_failure_leaves_the_old_or_the_new_checkpoint() {
 
                 let mut store = Failing::new(at, when, dead);
                 let error = sample(2).write_to(&mut store, &path).unwrap_err();
-                assert!(
-                    error.to_string().contains("last.safetensors"),
-                    "{title}: {error}"
-                );
+                assert!(error.to_string().contains("last.safetensors"), "{title}: {error}");
 
                 let found = fs::read(&path).unwrap();
                 assert!(found == old || found == new, "{title}");
@@ -153,9 +142,7 @@ fn the_first_write_leaves_nothing_or_everything() {
     for at in 0..12 {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("last.safetensors");
-        sample(1)
-            .write_to(&mut Failing::new(at, When::Before, true), &path)
-            .unwrap_err();
+        sample(1).write_to(&mut Failing::new(at, When::Before, true), &path).unwrap_err();
         if path.exists() {
             Checkpoint::read(&path).unwrap();
         }
@@ -167,18 +154,9 @@ fn a_full_disk_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("last.safetensors");
     let mut store = Failing::new(3, When::Within, false);
-    let error = sample(1)
-        .write_to(&mut store, &path)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("cannot write ") && error.contains("free some space"),
-        "{error}"
-    );
-    assert!(
-        error.contains("what was there before is unchanged"),
-        "{error}"
-    );
+    let error = sample(1).write_to(&mut store, &path).unwrap_err().to_string();
+    assert!(error.starts_with("cannot write ") && error.contains("free some space"), "{error}");
+    assert!(error.contains("what was there before is unchanged"), "{error}");
 }
 
 #[test]
@@ -187,10 +165,7 @@ fn a_folder_that_cannot_be_written_says_so() {
     let file = folder.path().join("file");
     fs::write(&file, "untouched").unwrap();
     for (path, message) in [
-        (
-            folder.path().join("none/last.safetensors"),
-            "check the path",
-        ),
+        (folder.path().join("none/last.safetensors"), "check the path"),
         (file.join("last.safetensors"), "choose another folder"),
         (folder.path().join(".."), "not a regular file"),
     ] {
@@ -218,9 +193,7 @@ fn the_sweep_knows_whose_files_are_whose() {
     make("best.safetensors.7-0.tmp");
     make("last.safetensors.tmp");
     make("last.safetensors.a-0.tmp");
-    sample(1)
-        .write(folder.path().join("last.safetensors"))
-        .unwrap();
+    sample(1).write(folder.path().join("last.safetensors")).unwrap();
     assert_eq!(
         names(folder.path()),
         [

@@ -39,18 +39,9 @@ fn truncation_at_every_byte_is_refused() {
     let whole = bytes(&sample(7));
     for length in 0..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
-        for error in [
-            Checkpoint::read(&path).unwrap_err(),
-            read_weights(&path).unwrap_err(),
-        ] {
-            assert!(
-                matches!(error, CheckpointError::Length { .. }),
-                "{length}: {error}"
-            );
-            assert!(
-                error.to_string().contains("cut short") && error.is_damage(),
-                "{error}"
-            );
+        for error in [Checkpoint::read(&path).unwrap_err(), read_weights(&path).unwrap_err()] {
+            assert!(matches!(error, CheckpointError::Length { .. }), "{length}: {error}");
+            assert!(error.to_string().contains("cut short") && error.is_damage(), "{error}");
         }
     }
     let error = open(&[&*whole, &[0]].concat()).unwrap_err();
@@ -91,123 +82,32 @@ fn each_lie_has_its_own_error() {
     let huge = |claim: u64| [&claim.to_le_bytes()[..], b"{}      "].concat();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("empty file", vec![], "is 0 bytes long, but 8"),
-        (
-            "2^63 bytes of header",
-            huge(1 << 63),
-            "claims a header of 9223372036854775808 bytes",
-        ),
-        (
-            "2^64 - 1 bytes of header",
-            huge(u64::MAX),
-            "claims a header of 18446744073709551615",
-        ),
-        (
-            "just too long",
-            huge(MAX_HEADER_BYTES + 1),
-            "claims a header of 8388609",
-        ),
-        (
-            "longest header, no bytes",
-            huge(MAX_HEADER_BYTES),
-            "16 bytes long, but 8388616",
-        ),
+        ("2^63 bytes of header", huge(1 << 63), "claims a header of 9223372036854775808 bytes"),
+        ("2^64 - 1 bytes of header", huge(u64::MAX), "claims a header of 18446744073709551615"),
+        ("just too long", huge(MAX_HEADER_BYTES + 1), "claims a header of 8388609"),
+        ("longest header, no bytes", huge(MAX_HEADER_BYTES), "16 bytes long, but 8388616"),
         ("no JSON", file("{\"a\"", 0), "cannot be read: EOF"),
-        (
-            "no object",
-            file("[]", 0),
-            "expected an object with an entry for each tensor",
-        ),
-        (
-            "not UTF-8",
-            [&8_u64.to_le_bytes()[..], b"{\"\xff\":0} "].concat(),
-            "cannot be read",
-        ),
-        (
-            "no such dtype",
-            file(&tensor(&a.replace("U8", "F7")), 2),
-            "unknown variant `F7`",
-        ),
-        (
-            "negative",
-            file(&tensor(&a.replace("[0,2]", "[-2,0]")), 2),
-            "integer `-2`",
-        ),
-        (
-            "no shape",
-            file(&tensor(r#"{"dtype":"U8","data_offsets":[0,2]}"#), 2),
-            "missing field",
-        ),
-        (
-            "rank",
-            file(&tensor(&long_shape), 1),
-            "an array of at most 16 lengths",
-        ),
-        (
-            "twice",
-            file(&format!(r#"{{"a":{a},"a":{a}}}"#), 2),
-            "`a` stands twice",
-        ),
-        (
-            "escaped twice",
-            file(&format!(r#"{{"a":{a},"\u0061":{a}}}"#), 2),
-            "`a` stands twice",
-        ),
-        (
-            "metadata twice",
-            file(r#"{"__metadata__":{},"__metadata__":{}}"#, 0),
-            "duplicate field",
-        ),
-        (
-            "cpr twice",
-            file(r#"{"__metadata__":{"cpr":"","cpr":""}}"#, 0),
-            "duplicate field `cpr`",
-        ),
-        (
-            "cpr no string",
-            file(r#"{"__metadata__":{"cpr":1}}"#, 0),
-            "expected a string",
-        ),
-        (
-            "same bytes",
-            file(&two("[0,2]", "[0,2]"), 2),
-            "they overlap",
-        ),
-        (
-            "overlap",
-            file(&two("[0,2]", "[1,3]"), 3),
-            "`b` of damaged claims bytes 1..3",
-        ),
-        (
-            "gap",
-            file(&two("[0,2]", "[3,5]"), 5),
-            "gaps are not allowed",
-        ),
-        (
-            "late start",
-            file(&tensor(&a.replace("[0,2]", "[1,3]")), 3),
-            "gaps are not allowed",
-        ),
-        (
-            "backwards",
-            file(&two("[2,0]", "[0,2]"), 2),
-            "they run backwards",
-        ),
-        (
-            "wrong size",
-            file(&tensor(&a.replace("U8", "F64")), 2),
-            "F64 [2] takes 16 bytes",
-        ),
-        (
-            "half bytes",
-            file(&tensor(&a.replace("U8", "F4").replace("[2]", "[3]")), 2),
-            "no whole",
-        ),
+        ("no object", file("[]", 0), "expected an object with an entry for each tensor"),
+        ("not UTF-8", [&8_u64.to_le_bytes()[..], b"{\"\xff\":0} "].concat(), "cannot be read"),
+        ("no such dtype", file(&tensor(&a.replace("U8", "F7")), 2), "unknown variant `F7`"),
+        ("negative", file(&tensor(&a.replace("[0,2]", "[-2,0]")), 2), "integer `-2`"),
+        ("no shape", file(&tensor(r#"{"dtype":"U8","data_offsets":[0,2]}"#), 2), "missing field"),
+        ("rank", file(&tensor(&long_shape), 1), "an array of at most 16 lengths"),
+        ("twice", file(&format!(r#"{{"a":{a},"a":{a}}}"#), 2), "`a` stands twice"),
+        ("escaped twice", file(&format!(r#"{{"a":{a},"\u0061":{a}}}"#), 2), "`a` stands twice"),
+        ("metadata twice", file(r#"{"__metadata__":{},"__metadata__":{}}"#, 0), "duplicate field"),
+        ("cpr twice", file(r#"{"__metadata__":{"cpr":"","cpr":""}}"#, 0), "duplicate field `cpr`"),
+        ("cpr no string", file(r#"{"__metadata__":{"cpr":1}}"#, 0), "expected a string"),
+        ("same bytes", file(&two("[0,2]", "[0,2]"), 2), "they overlap"),
+        ("overlap", file(&two("[0,2]", "[1,3]"), 3), "`b` of damaged claims bytes 1..3"),
+        ("gap", file(&two("[0,2]", "[3,5]"), 5), "gaps are not allowed"),
+        ("late start", file(&tensor(&a.replace("[0,2]", "[1,3]")), 3), "gaps are not allowed"),
+        ("backwards", file(&two("[2,0]", "[0,2]"), 2), "they run backwards"),
+        ("wrong size", file(&tensor(&a.replace("U8", "F64")), 2), "F64 [2] takes 16 bytes"),
+        ("half bytes", file(&tensor(&a.replace("U8", "F4").replace("[2]", "[3]")), 2), "no whole"),
         (
             "overflow",
-            file(
-                &tensor(&a.replace("[2]", "[4294967296,4294967296,4294967296]")),
-                2,
-            ),
+            file(&tensor(&a.replace("[2]", "[4294967296,4294967296,4294967296]")), 2),
             "no whole number of bytes below 2⁶¹",
         ),
         (
@@ -230,71 +130,31 @@ fn each_lie_has_its_own_error() {
             ),
             "18446744073709551615 of the payload",
         ),
-        (
-            "no cpr entry",
-            file(&tensor(a), 2),
-            "is not a CPR checkpoint",
-        ),
-        (
-            "not ours",
-            file(r#"{"__metadata__":{"cpr":"hello"}}"#, 0),
-            "metadata of damaged",
-        ),
-        (
-            "version 2",
-            with_document(r#"{"format":2,"sum":"00000000"}"#),
-            "has format version 2",
-        ),
-        (
-            "version 0",
-            with_document(r#"{"format":0,"checksum":"00000000"}"#),
-            "format version 0",
-        ),
-        (
-            "spaced",
-            with_document(r#"{"format": 1,"checksum":"00000000"}"#),
-            "another tool",
-        ),
+        ("no cpr entry", file(&tensor(a), 2), "is not a CPR checkpoint"),
+        ("not ours", file(r#"{"__metadata__":{"cpr":"hello"}}"#, 0), "metadata of damaged"),
+        ("version 2", with_document(r#"{"format":2,"sum":"00000000"}"#), "has format version 2"),
+        ("version 0", with_document(r#"{"format":0,"checksum":"00000000"}"#), "format version 0"),
+        ("spaced", with_document(r#"{"format": 1,"checksum":"00000000"}"#), "another tool"),
         ("no meta", document(""), "missing field `meta`"),
-        (
-            "unknown field",
-            document(&format!(",\"meta\":{unknown}")),
-            "unknown field `kinder`",
-        ),
-        (
-            "field beside",
-            document(&format!(",\"meta\":{whole_meta},\"x\":1")),
-            "unknown field `x`",
-        ),
+        ("unknown field", document(&format!(",\"meta\":{unknown}")), "unknown field `kinder`"),
+        ("field beside", document(&format!(",\"meta\":{whole_meta},\"x\":1")), "unknown field `x`"),
         ("long document", document(&long), "at most 262144 are read"),
         (
             "a digit in upper case",
-            with_document(&format!(
-                r#"{{"format":1,"checksum":"0000000A","meta":{whole_meta}}}"#
-            )),
+            with_document(&format!(r#"{{"format":1,"checksum":"0000000A","meta":{whole_meta}}}"#)),
             "is damaged: its checksum is",
         ),
     ];
-    assert!(
-        open(&document(&format!(",\"meta\":{whole_meta}"))).is_ok(),
-        "the frame is sound"
-    );
+    assert!(open(&document(&format!(",\"meta\":{whole_meta}"))).is_ok(), "the frame is sound");
     for (title, bytes, message) in &cases {
         let error = open(bytes).unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains(message),
-            "{title}: {text:.400} lacks {message:?}"
-        );
+        assert!(text.contains(message), "{title}: {text:.400} lacks {message:?}");
         assert!(text.contains("damaged"), "{title}: no path in {text:.400}");
     }
-    let kinds: Vec<_> = cases
-        .iter()
-        .map(|(_, bytes, _)| discriminant(&open(bytes).unwrap_err()))
-        .collect();
-    let distinct = (0..kinds.len())
-        .filter(|&i| !kinds[..i].contains(&kinds[i]))
-        .count();
+    let kinds: Vec<_> =
+        cases.iter().map(|(_, bytes, _)| discriminant(&open(bytes).unwrap_err())).collect();
+    let distinct = (0..kinds.len()).filter(|&i| !kinds[..i].contains(&kinds[i])).count();
     assert_eq!(
         distinct, 9,
         "length, header length, header, duplicate, offsets, not ours, version, meta, checksum"
@@ -370,11 +230,6 @@ fn what_is_no_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let error = Checkpoint::read(folder.path()).unwrap_err();
     assert!(matches!(error, CheckpointError::NotAFile { .. }), "{error}");
-    let error = Checkpoint::read(folder.path().join("none"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("cannot read ") && error.contains("check the path"),
-        "{error}"
-    );
+    let error = Checkpoint::read(folder.path().join("none")).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read ") && error.contains("check the path"), "{error}");
 }

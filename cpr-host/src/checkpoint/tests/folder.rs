@@ -18,10 +18,7 @@ fn the_newest_stay() {
     for step in [5, 10, 100, 1000] {
         let path = folder.save_step(&sample(step)).unwrap();
         assert_eq!(path, folder.step_path(step));
-        assert_eq!(
-            fs::read(path).unwrap(),
-            fs::read(folder.last_path()).unwrap()
-        );
+        assert_eq!(fs::read(path).unwrap(), fs::read(folder.last_path()).unwrap());
     }
     assert_eq!(folder.steps().unwrap(), [100, 1000]);
     folder.save_best(&sample(5)).unwrap();
@@ -29,10 +26,7 @@ fn the_newest_stay() {
     assert_eq!(Checkpoint::read(folder.best_path()).unwrap().meta.step, 5);
     assert_eq!(folder.latest().unwrap().unwrap().checkpoint.meta.step, 1001);
     // `last` was the same file as step-1000; replacing it must not have changed that.
-    assert_eq!(
-        Checkpoint::read(folder.step_path(1000)).unwrap().meta.step,
-        1000
-    );
+    assert_eq!(Checkpoint::read(folder.step_path(1000)).unwrap().meta.step, 1000);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
 
     let mut all = CheckpointFolder::open(folder.path(), Keep::All).unwrap();
@@ -69,12 +63,7 @@ fn saving_a_step_twice_leaves_no_second_name() {
 #[test]
 fn foreign_names_are_left_alone() {
     let root = tempfile::tempdir().unwrap();
-    for name in [
-        "step-007.safetensors",
-        "step-+7.safetensors",
-        "step-7.txt",
-        "notes",
-    ] {
+    for name in ["step-007.safetensors", "step-+7.safetensors", "step-7.txt", "notes"] {
         fs::write(root.path().join(name), name).unwrap();
     }
     let mut folder = CheckpointFolder::open(root.path(), keep(1)).unwrap();
@@ -98,36 +87,24 @@ fn a_damaged_last_gives_way_and_is_reported() {
     fs::write(folder.step_path(3), &bytes[..100]).unwrap();
 
     let latest = folder.latest().unwrap().unwrap();
-    assert_eq!(
-        (latest.path, latest.checkpoint.meta.step),
-        (folder.step_path(2), 2)
-    );
+    assert_eq!((latest.path, latest.checkpoint.meta.step), (folder.step_path(2), 2));
     assert_eq!(latest.damaged.len(), 2);
 
     for step in [1, 2] {
         fs::write(folder.step_path(step), "").unwrap();
     }
     let error = folder.latest().unwrap_err();
-    assert!(
-        matches!(error, CheckpointError::Checksum { .. }),
-        "that of `last`: {error}"
-    );
+    assert!(matches!(error, CheckpointError::Checksum { .. }), "that of `last`: {error}");
 
     // Another version is no damage: an older file must not stand in for it.
     folder.save_step(&sample(4)).unwrap();
     let text = fs::read(folder.last_path()).unwrap();
     let at = HEADER_START.find('1').unwrap() + 8;
-    let text: Vec<u8> = text
-        .iter()
-        .enumerate()
-        .map(|(i, &b)| if i == at { b'2' } else { b })
-        .collect();
+    let text: Vec<u8> =
+        text.iter().enumerate().map(|(i, &b)| if i == at { b'2' } else { b }).collect();
     fs::remove_file(folder.last_path()).unwrap();
     fs::write(folder.last_path(), text).unwrap();
-    assert!(matches!(
-        folder.latest(),
-        Err(CheckpointError::Version { found: 2, .. })
-    ));
+    assert!(matches!(folder.latest(), Err(CheckpointError::Version { found: 2, .. })));
 }
 
 /// A kill before, within and after every operation of a save with links and removals.
@@ -183,8 +160,5 @@ fn a_folder_that_cannot_be_made_says_so() {
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();
     let error = CheckpointFolder::open(file.join("checkpoints"), Keep::All).unwrap_err();
-    assert!(
-        error.to_string().starts_with("cannot make the folder "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("cannot make the folder "), "{error}");
 }

@@ -1,0 +1,197 @@
+//! xᵃ against `libm` (for `f32`, in `f64`) and against values recorded with 400 bits (for `f64`).
+
+use std::vec::Vec;
+
+use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+
+use super::{ElementPower, ForEachPower, Power};
+use crate::Real;
+
+const EXPONENTS: [f64; 19] = [
+    1e-3, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.2, 1.5, 1.7, 1.8, 1.999, 2.0, 3.0, 3.7, 6.0, 8.0, 16.0,
+    64.0,
+];
+
+/// The stated bounds, in ULP of the result.
+fn single_bound(exponent: f64) -> f64 {
+    match Power::new(exponent) {
+        Power::Identity => 0.0,
+        Power::SquareRoot | Power::Square => 0.500_001,
+        Power::ThreeHalves => 1.5,
+        Power::General(_) if exponent <= 8.0 => 1.6,
+        Power::General(_) => 40.0,
+    }
+}
+
+/// The same for `f64`.
+fn double_bound(exponent: f64) -> f64 {
+    if exponent <= 8.0 { 1.3 } else { 2.0 }
+}
+
+/// The distance of `given` to `exact` in the spacing of `f32` at `exact`, where 2¹²⁸ stands for ∞.
+fn single_error(given: f32, exact: f64) -> f64 {
+    let overflow = 128_f64.exp2();
+    let exact = exact.min(overflow);
+    let exponent = (exact.to_bits() >> 52) as i32 - 1023;
+    let spacing = f64::from(exponent.clamp(-126, 127) - 23).exp2();
+    (f64::from(given).min(overflow) - exact).abs() / spacing
+}
+
+#[test]
+fn single_precision_keeps_its_bound_over_all_magnitudes() {
+    // An odd stride, so that every pattern of low bits occurs.
+    const STRIDE: usize = (1 << 10) + 1;
+    for exponent in EXPONENTS {
+        let power = Power::new(exponent);
+        for bits in (1..f32::INFINITY.to_bits()).step_by(STRIDE) {
+            let x = f32::from_bits(bits);
+            let given = power.of(x);
+            let error = single_error(given, libm::pow(f64::from(x), exponent));
+            assert!(
+                error <= single_bound(exponent),
+                "{x:e} to the power of {exponent}: {given:e}, {error} ULP"
+            );
+        }
+    }
+}
+
+/// What `recorded.txt` holds in a row: exponent, magnitude, the `f64` nearest to the power (their bits in hexadecimal), and
+/// how far the power lies above it, in its spacing. `recorded.py` wrote it.
+struct Recorded {
+    exponent: f64,
+    magnitude: f64,
+    nearest: f64,
+    above: f64,
+}
+
+fn recorded() -> Vec<Recorded> {
+    let float = |hex| f64::from_bits(u64::from_str_radix(hex, 16).unwrap());
+    include_str!("recorded.txt")
+        .lines()
+        .map(|line| {
+            let columns: Vec<&str> = line.split(' ').collect();
+            Recorded {
+                exponent: float(columns[0]),
+                magnitude: float(columns[1]),
+                nearest: float(columns[2]),
+                above: columns[3].parse().unwrap(),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn double_precision_keeps_its_bound_at_recorded_powers() {
+    let rows = recorded();
+    assert!(rows.len() > 250);
+    for Recorded { exponent, magnitude, nearest, above } in rows {
+        let given = Power::new(exponent).of(magnitude);
+        assert!(given.is_finite());
+        // Neighbouring positive floats have neighbouring bits.
+        let error = ((given.to_bits() as i64 - nearest.to_bits() as i64) as f64 - above).abs();
+        assert!(
+            error <= double_bound(exponent),
+            "{magnitude:e} to the power of {exponent}: {given:e} for {nearest:e}, {error} ULP"
+        );
+    }
+}
+
+#[test]
+fn zero_infinity_and_nan_stay_what_they_are() {
+    fn check<T: Real>(power: Power) {
+        assert_eq!(power.of(T::ZERO), T::ZERO);
+        assert!(power.of(T::ZERO).is_sign_positive());
+        assert_eq!(power.of(T::infinity()), T::infinity());
+        assert!(power.of(T::nan()).is_nan());
+        assert!(power.of(-T::nan()).is_nan());
+        assert_eq!(power.of(T::ONE), T::ONE);
+    }
+    for exponent in EXPONENTS {
+        check::<f32>(Power::new(exponent));
+        check::<f64>(Power::new(exponent));
+    }
+}
+
+#[test]
+fn results_beyond_the_range_are_infinite_subnormal_or_zero() {
+    for exponent in [1.2, 3.7, 64.0] {
+        let power = Power::new(exponent);
+        assert_eq!(power.of(f32::MAX), f32::INFINITY);
+        assert_eq!(power.of(f64::MAX), f64::INFINITY);
+        assert_eq!(power.of(f32::from_bits(1)), 0.0);
+        assert_eq!(power.of(f64::from_bits(1)), 0.0);
+    }
+    // 2⁻¹⁰⁰ to the power of 1.4 is 2⁻¹⁴⁰, 2⁻¹⁰⁰⁰ to the power of 1.05 is 2⁻¹⁰⁵⁰.
+    assert_eq!(Power::new(1.4).of((-100_f32).exp2()), (-140_f32).exp2());
+    assert_eq!(Power::new(1.05).of((-1000_f64).exp2()), (-1050_f64).exp2());
+}
+
+#[test]
+fn the_rules_of_their_own_agree_with_the_general_one() {
+    for (exponent, near) in
+        [(0.5, 0.5_f64.next_up()), (1.5, 1.5_f64.next_up()), (2.0, 2.0_f64.next_up())]
+    {
+        let (own, general) = (Power::new(exponent), Power::new(near));
+        assert!(matches!(general, Power::General(_)));
+        for step in 1..2000 {
+            let x = f64::from(step) * 1.7e-3;
+            assert!((own.of(x) / general.of(x) - 1.0).abs() < 1e-14);
+        }
+    }
+}
+
+#[test]
+fn a_loop_that_chooses_once_gives_the_same_bits_as_single_values() {
+    struct Raise<'a>(&'a mut [f32]);
+    impl ForEachPower for Raise<'_> {
+        type Output = ();
+        fn run<P: ElementPower>(self, power: P) {
+            for x in self.0 {
+                *x = power.of(*x);
+            }
+        }
+    }
+    for exponent in EXPONENTS {
+        let power = Power::new(exponent);
+        let magnitudes: Vec<f32> = (0..1000_u16).map(|i| f32::from(i) * 0.37).collect();
+        let mut raised = magnitudes.clone();
+        power.choose(Raise(&mut raised));
+        for (x, given) in magnitudes.into_iter().zip(raised) {
+            assert_eq!(given.to_bits(), power.of(x).to_bits());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn double_precision_is_within_its_bound_of_libm(
+        bits in 1..f64::INFINITY.to_bits(),
+        exponent in 1e-3..8.0_f64,
+    ) {
+        // libm's own error is below 1 ULP.
+        let x = f64::from_bits(bits);
+        let (given, expected) = (Power::new(exponent).of(x), libm::pow(x, exponent));
+        let apart = given.to_bits().abs_diff(expected.to_bits());
+        prop_assert!(apart <= 2, "{:e} to the power of {}: {:e}, {:e}", x, exponent, given, expected);
+    }
+
+    #[test]
+    fn any_bits_and_any_exponent_give_a_number_and_no_panic(bits: u64, exponent in 1e-300..1e3_f64) {
+        let (double, single) = (f64::from_bits(bits).abs(), f32::from_bits(bits as u32).abs());
+        let power = Power::new(exponent);
+        prop_assert_eq!(power.of(double).is_nan(), double.is_nan());
+        prop_assert_eq!(power.of(single).is_nan(), single.is_nan());
+        prop_assert!(double.is_nan() || power.of(double) >= 0.0);
+        prop_assert!(single.is_nan() || power.of(single) >= 0.0);
+    }
+
+    #[test]
+    fn greater_magnitudes_have_greater_powers(bits in 1..0x7f00_0000_u32, exponent in 0.1..8.0_f64) {
+        // 64 neighbours apart, so that the powers differ by more than their errors.
+        let power = Power::new(exponent);
+        let (x, above) = (f32::from_bits(bits), f32::from_bits(bits + 64));
+        prop_assert!(power.of(x) <= power.of(above));
+    }
+}
