@@ -83,9 +83,8 @@ impl Correction {
     pub fn apply<T: Real>(&self, theta: &mut [T]) -> u64 {
         match *self {
             Self::Identity => 0,
-            Self::Pull { rate, center, proximal } => {
-                kernel::correct(PullStep::of(rate, center, proximal), theta)
-            }
+            // On its own, phase 4 has one θ: before and after are the same.
+            Self::Pull { rate, center, .. } => kernel::correct(PullStep::of(rate, center), theta),
             Self::Sign { step, guard } => kernel::correct(SignStep::of(step, guard), theta),
             Self::SoftThreshold { threshold } => {
                 kernel::correct(SoftThresholdStep::of(threshold), theta)

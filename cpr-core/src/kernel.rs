@@ -174,20 +174,7 @@ impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
 
     #[inline(always)]
     fn run(self) -> u64 {
-        let (blocks, tail) = self.theta.as_chunks_mut::<LANES>();
-        let mut stopped = 0u64;
-        for theta in blocks {
-            let mut block = *theta;
-            stopped += u64::from(self.shrink.block(theta, &mut block));
-            *theta = block;
-        }
-        if !tail.is_empty() {
-            let before = padded(tail);
-            let mut block = before;
-            stopped += u64::from(self.shrink.block(&before, &mut block));
-            unpad(&block, tail);
-        }
-        stopped
+        self.shrink.slice(self.theta)
     }
 }
 

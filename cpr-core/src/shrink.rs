@@ -3,12 +3,42 @@
 //! Each maps (θ before the base step, θ after it) to the corrected θ; where a correction runs on its own, after
 //! phase 1, both are the same. A rule returns how many elements the overshoot guard stopped at zero.
 
-use crate::{power::Power, real::Real, reduce::LANES};
+use crate::{
+    power::{ElementPower, ForEachPower, Identity, Power},
+    real::Real,
+    reduce::LANES,
+};
 
-/// A correction of a block of elements.
+/// A correction, element by element.
 pub(crate) trait Shrink<T: Real>: Copy {
-    /// Corrects `theta`; returns the number of elements stopped at zero by the guard.
-    fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) -> u32;
+    /// The corrected element, and whether the guard stopped it at zero.
+    fn element(&self, before: T, after: T) -> (T, bool);
+
+    /// Corrects a block of phase 1; returns the number of elements stopped.
+    #[inline(always)]
+    fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
+        let mut stopped = 0;
+        for (after, &before) in theta.iter_mut().zip(before) {
+            let stops;
+            (*after, stops) = self.element(before, *after);
+            stopped += u32::from(stops);
+        }
+        stopped
+    }
+
+    /// Corrects a slice on its own, phase 4; returns the number of elements stopped.
+    ///
+    /// A plain loop: over blocks, LLVM gathers and scatters what it should load and store.
+    #[inline(always)]
+    fn slice(&self, theta: &mut [T]) -> u64 {
+        let mut stopped = 0;
+        for x in theta {
+            let stops;
+            (*x, stops) = self.element(*x, *x);
+            stopped += u64::from(stops);
+        }
+        stopped
+    }
 }
 
 /// Leaves everything as it is.
@@ -17,51 +47,49 @@ pub(crate) struct Unmoved;
 
 impl<T: Real> Shrink<T> for Unmoved {
     #[inline(always)]
-    fn block(&self, _before: &[T; LANES], _theta: &mut [T; LANES]) -> u32 {
-        0
+    fn element(&self, _before: T, after: T) -> (T, bool) {
+        (after, false)
     }
 }
 
-/// θ − rate·(x − center): x is θ before the base step, or, for a proximal step, after it.
+/// θ − rate·(x − center), x the θ before the base step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PullStep<T> {
-    pub(crate) rate: T,
-    pub(crate) center: T,
-    pub(crate) proximal: bool,
+    rate: T,
+    center: T,
 }
 
 impl<T: Real> PullStep<T> {
-    pub(crate) fn of(rate: f64, center: f64, proximal: bool) -> Self {
-        Self { rate: T::from_f64(rate), center: T::from_f64(center), proximal }
+    pub(crate) fn of(rate: f64, center: f64) -> Self {
+        Self { rate: T::from_f64(rate), center: T::from_f64(center) }
     }
 }
 
 impl<T: Real> Shrink<T> for PullStep<T> {
     #[inline(always)]
-    fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
-        // The choice stands outside the loops, which compilers then turn into vector instructions.
-        if self.proximal {
-            for after in theta {
-                *after = *after - self.rate * (*after - self.center);
-            }
-        } else {
-            for (after, &x) in theta.iter_mut().zip(before) {
-                *after = *after - self.rate * (x - self.center);
-            }
-        }
-        0
+    fn element(&self, before: T, after: T) -> (T, bool) {
+        (after - self.rate * (before - self.center), false)
+    }
+}
+
+/// θ − rate·(θ − center): a prox, of the θ after the base step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProximalPullStep<T>(pub(crate) PullStep<T>);
+
+impl<T: Real> Shrink<T> for ProximalPullStep<T> {
+    #[inline(always)]
+    fn element(&self, _before: T, after: T) -> (T, bool) {
+        self.0.element(after, after)
     }
 }
 
 /// θ − direction, but 0 where the guard is on and that crosses zero.
 #[inline(always)]
-fn descend<T: Real>(theta: &mut T, direction: T, guard: bool) -> u32 {
-    let after = *theta;
+fn descend<T: Real>(after: T, direction: T, guard: bool) -> (T, bool) {
     let moved = after - direction;
     let crosses =
         guard && ((after > T::ZERO && moved < T::ZERO) || (after < T::ZERO && moved > T::ZERO));
-    *theta = if crosses { T::ZERO } else { moved };
-    u32::from(crosses)
+    (if crosses { T::ZERO } else { moved }, crosses)
 }
 
 /// sign(x), 0 at 0.
@@ -91,12 +119,8 @@ impl<T: Real> SignStep<T> {
 
 impl<T: Real> Shrink<T> for SignStep<T> {
     #[inline(always)]
-    fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
-        let mut stopped = 0;
-        for (after, &x) in theta.iter_mut().zip(before) {
-            stopped += descend(after, self.step * sign(x), self.guard);
-        }
-        stopped
+    fn element(&self, before: T, after: T) -> (T, bool) {
+        descend(after, self.step * sign(before), self.guard)
     }
 }
 
@@ -111,9 +135,9 @@ impl<T: Real> SoftThresholdStep<T> {
         Self { threshold: T::from_f64(threshold) }
     }
 
-    /// The rule for one element.
+    /// The rule.
     #[inline(always)]
-    pub(crate) fn element(&self, x: T) -> T {
+    pub(crate) fn of_element(&self, x: T) -> T {
         let rest = x.abs() - self.threshold;
         // Written so that NaN stays NaN.
         let kept = if rest <= T::ZERO { T::ZERO } else { rest };
@@ -123,11 +147,8 @@ impl<T: Real> SoftThresholdStep<T> {
 
 impl<T: Real> Shrink<T> for SoftThresholdStep<T> {
     #[inline(always)]
-    fn block(&self, _before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
-        for x in theta {
-            *x = self.element(*x);
-        }
-        0
+    fn element(&self, _before: T, after: T) -> (T, bool) {
+        (self.of_element(after), false)
     }
 }
 
@@ -147,14 +168,10 @@ impl<T: Real> ClipStep<T> {
 
 impl<T: Real> Shrink<T> for ClipStep<T> {
     #[inline(always)]
-    fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
-        let mut stopped = 0;
-        for (after, &x) in theta.iter_mut().zip(before) {
-            let above = if x > self.delta { self.delta } else { x };
-            let clipped = if above < -self.delta { -self.delta } else { above };
-            stopped += descend(after, self.step * clipped, self.guard);
-        }
-        stopped
+    fn element(&self, before: T, after: T) -> (T, bool) {
+        let above = if before > self.delta { self.delta } else { before };
+        let clipped = if above < -self.delta { -self.delta } else { above };
+        descend(after, self.step * clipped, self.guard)
     }
 }
 
@@ -178,13 +195,10 @@ impl<T: Real> HuberProxStep<T> {
 
 impl<T: Real> Shrink<T> for HuberProxStep<T> {
     #[inline(always)]
-    fn block(&self, _before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
-        for x in theta {
-            let inner = *x * self.inside;
-            let outer = *x - self.outside * sign(*x);
-            *x = if x.abs() <= self.limit { inner } else { outer };
-        }
-        0
+    fn element(&self, _before: T, after: T) -> (T, bool) {
+        let inner = after * self.inside;
+        let outer = after - self.outside * sign(after);
+        (if after.abs() <= self.limit { inner } else { outer }, false)
     }
 }
 
@@ -224,35 +238,82 @@ impl<T: Real> PowerStep<T> {
     }
 }
 
+impl<T: Real> PowerStep<T> {
+    /// The shrunk weight, from the power of the magnitude that decides.
+    #[inline(always)]
+    fn shrunk(&self, w: T, power: T) -> T {
+        let w = match self.form {
+            Form::Ratio(_) => {
+                // An overflowed X means no shrinkage, X/(X + c) = 1; X = 0 means all of it, whatever c is.
+                let x = if power > T::max_value() { T::max_value() } else { power };
+                w * if x == T::ZERO { T::ZERO } else { x / (x + self.strength) }
+            }
+            Form::Constant => w / (T::ONE + self.strength),
+            Form::Reciprocal(_) => w / (T::ONE + self.strength * power),
+        };
+        if w.abs() < self.smallest { T::ZERO } else { w }
+    }
+}
+
+/// The loop of [`PowerStep`], compiled for each power.
+struct Powered<'a, T> {
+    step: PowerStep<T>,
+    before: Option<&'a [T; LANES]>,
+    theta: &'a mut [T],
+}
+
+impl<T: Real> ForEachPower for Powered<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<P: ElementPower>(self, power: P) {
+        let Self { step, before, theta } = self;
+        match before {
+            Some(before) => {
+                for (w, &x) in theta.iter_mut().zip(before) {
+                    *w = step.shrunk(*w, power.of(x.abs()));
+                }
+            }
+            None => {
+                for w in theta {
+                    *w = step.shrunk(*w, power.of(w.abs()));
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> PowerStep<T> {
+    #[inline(always)]
+    fn run(&self, before: Option<&[T; LANES]>, theta: &mut [T]) {
+        let task = Powered { step: *self, before, theta };
+        match self.form {
+            Form::Ratio(power) | Form::Reciprocal(power) => power.choose(task),
+            Form::Constant => task.run(Identity),
+        }
+    }
+}
+
 impl<T: Real> Shrink<T> for PowerStep<T> {
     #[inline(always)]
+    fn element(&self, before: T, after: T) -> (T, bool) {
+        let x = if self.late { after } else { before };
+        let power = match self.form {
+            Form::Ratio(power) | Form::Reciprocal(power) => power.of(x.abs()),
+            Form::Constant => T::ONE,
+        };
+        (self.shrunk(after, power), false)
+    }
+
+    #[inline(always)]
     fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
-        let mut powers = if self.late { *theta } else { *before };
-        match self.form {
-            Form::Ratio(power) => {
-                power.of_magnitudes(&mut powers);
-                for (w, x) in theta.iter_mut().zip(powers) {
-                    // An overflowed X means no shrinkage, X/(X + c) = 1; X = 0 means all of it, whatever c is.
-                    let x = if x > T::max_value() { T::max_value() } else { x };
-                    let factor = if x == T::ZERO { T::ZERO } else { x / (x + self.strength) };
-                    *w = *w * factor;
-                }
-            }
-            Form::Constant => {
-                for w in theta.iter_mut() {
-                    *w = *w / (T::ONE + self.strength);
-                }
-            }
-            Form::Reciprocal(power) => {
-                power.of_magnitudes(&mut powers);
-                for (w, y) in theta.iter_mut().zip(powers) {
-                    *w = *w / (T::ONE + self.strength * y);
-                }
-            }
-        }
-        for w in theta {
-            *w = if w.abs() < self.smallest { T::ZERO } else { *w };
-        }
+        self.run((!self.late).then_some(before), theta);
+        0
+    }
+
+    #[inline(always)]
+    fn slice(&self, theta: &mut [T]) -> u64 {
+        self.run(None, theta);
         0
     }
 }

@@ -101,7 +101,7 @@ impl<T: Real> DecayStep<T> {
             }
             Kind::L1 { soft, divisor } => {
                 for w in theta {
-                    *w = soft.element(*w) / *divisor;
+                    *w = soft.of_element(*w) / *divisor;
                 }
             }
             Kind::ThreeHalves { c, square } => {

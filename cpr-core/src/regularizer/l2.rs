@@ -8,7 +8,7 @@ use crate::{
     observer::{SumOf, Term},
     real::Real,
     shard::Shard,
-    shrink::{PullStep, Unmoved},
+    shrink::{ProximalPullStep, PullStep, Unmoved},
     statistic::{Observed, Statistic},
 };
 
@@ -48,9 +48,12 @@ impl Kernels for L2 {
         chunk: Shard<'_, T, M>,
     ) -> Observed {
         match *correction {
-            Correction::Pull { rate, center, proximal } => {
-                let pull = PullStep::of(rate, center, proximal);
-                kernel::first_pass(base, pull, SumOf(Squares), chunk)
+            Correction::Pull { rate, center, proximal: false } => {
+                kernel::first_pass(base, PullStep::of(rate, center), SumOf(Squares), chunk)
+            }
+            Correction::Pull { rate, center, proximal: true } => {
+                let prox = ProximalPullStep(PullStep::of(rate, center));
+                kernel::first_pass(base, prox, SumOf(Squares), chunk)
             }
             _ => kernel::first_pass(base, Unmoved, SumOf(Squares), chunk),
         }

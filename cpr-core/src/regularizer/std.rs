@@ -8,7 +8,7 @@ use crate::{
     observer::MomentsOf,
     real::{Real, count_as_f64},
     shard::Shard,
-    shrink::{PullStep, Unmoved},
+    shrink::{ProximalPullStep, PullStep, Unmoved},
     statistic::{Observed, Statistic},
 };
 
@@ -54,8 +54,12 @@ impl Kernels for Std {
         chunk: Shard<'_, T, M>,
     ) -> Observed {
         match *correction {
-            Correction::Pull { rate, center, proximal } => {
-                kernel::first_pass(base, PullStep::of(rate, center, proximal), MomentsOf, chunk)
+            Correction::Pull { rate, center, proximal: false } => {
+                kernel::first_pass(base, PullStep::of(rate, center), MomentsOf, chunk)
+            }
+            Correction::Pull { rate, center, proximal: true } => {
+                let prox = ProximalPullStep(PullStep::of(rate, center));
+                kernel::first_pass(base, prox, MomentsOf, chunk)
             }
             _ => kernel::first_pass(base, Unmoved, MomentsOf, chunk),
         }
