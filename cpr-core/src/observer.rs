@@ -60,10 +60,13 @@ impl<T: Real, F: Term<T>> Observer<T> for SumOf<F> {
 
     #[inline(always)]
     fn add(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize) {
-        for (i, (lane, &element)) in lanes.iter_mut().zip(block).enumerate() {
-            if i < used {
-                *lane += self.0.of(element);
-            }
+        // Terms first, then lanes: loops over local arrays, the form that LLVM turns into whole vectors.
+        let mut terms = [0.0; LANES];
+        for (i, (term, &element)) in terms.iter_mut().zip(block).enumerate() {
+            *term = if i < used { self.0.of(element) } else { 0.0 };
+        }
+        for (lane, term) in lanes.iter_mut().zip(terms) {
+            *lane += term;
         }
     }
 
