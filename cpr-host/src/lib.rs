@@ -1,3 +1,4 @@
 //! Training under Constrained Parameter Regularization on the CPU.
 
 pub mod checkpoint;
+pub mod observe;
