@@ -2,3 +2,4 @@
 
 pub mod checkpoint;
 pub mod observe;
+pub mod run_folder;
