@@ -2,4 +2,5 @@
 
 pub mod checkpoint;
 pub mod observe;
+pub mod plot;
 pub mod run_folder;
