@@ -4,3 +4,7 @@ pub mod checkpoint;
 pub mod observe;
 pub mod plot;
 pub mod run_folder;
+pub mod data;
+pub mod parallel;
+pub mod param;
+pub mod random;

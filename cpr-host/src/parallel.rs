@@ -1,0 +1,176 @@
+//! Threads. This is the only file that spawns any.
+//!
+//! Work is cut into *tasks* by its size alone, never by the number of threads; each task writes its
+//! own output, and results that are summed are summed in task order by the caller. Results therefore have
+//! the same bits for any number of threads.
+
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Why the threads could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("{threads} worker threads could not be started: ask for fewer with `threads`")]
+pub struct WorkersError {
+    threads: NonZeroUsize,
+    source: rayon::ThreadPoolBuildError,
+}
+
+/// A fixed set of worker threads. With one thread everything runs on the calling thread.
+///
+/// A call from outside has to wake the workers (some 10 to 20 µs); calls made inside
+/// [`run`](Self::run) cost less than a microsecond on the thread that makes them, and idle workers join within a
+/// few. A step therefore enters the pool once.
+///
+/// ```
+/// use cpr_host::parallel::Workers;
+/// let workers = Workers::new(2.try_into()?)?;
+/// let mut squares = vec![0; 5];
+/// workers.for_each_chunk(&mut squares, 2, |chunk, out| {
+///     for (place, square) in out.iter_mut().enumerate() {
+///         *square = (2 * chunk + place).pow(2);
+///     }
+/// });
+/// assert_eq!(squares, [0, 1, 4, 9, 16]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Workers {
+    threads: NonZeroUsize,
+    pool: Option<ThreadPool>,
+}
+
+impl Workers {
+    /// Starts `threads` workers.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses the threads.
+    pub fn new(threads: NonZeroUsize) -> Result<Self, WorkersError> {
+        let pool = if threads == NonZeroUsize::MIN {
+            None
+        } else {
+            let builder = ThreadPoolBuilder::new()
+                .num_threads(threads.get())
+                .thread_name(|index| format!("worker-{index}"));
+            Some(
+                builder
+                    .build()
+                    .map_err(|source| WorkersError { threads, source })?,
+            )
+        };
+        Ok(Self { threads, pool })
+    }
+
+    /// One worker for each core that this process may use.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn available() -> Result<Self, WorkersError> {
+        Self::new(available_parallelism().unwrap_or(NonZeroUsize::MIN))
+    }
+
+    /// No thread but the caller's; cannot fail.
+    pub const fn inline() -> Self {
+        Self {
+            threads: NonZeroUsize::MIN,
+            pool: None,
+        }
+    }
+
+    /// The number of threads.
+    pub fn threads(&self) -> NonZeroUsize {
+        self.threads
+    }
+
+    /// Runs `work` inside the pool, where the other calls are cheap. Nested calls run at once.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+
+    /// Calls `task(0)`, …, `task(tasks − 1)`, in any order and at the same time.
+    pub fn for_each_task(&self, tasks: usize, task: impl Fn(usize) + Send + Sync) {
+        match &self.pool {
+            Some(pool) => pool.install(|| {
+                (0..tasks).into_par_iter().with_max_len(1).for_each(task);
+            }),
+            None => (0..tasks).for_each(task),
+        }
+    }
+
+    /// Calls `task(index, item)` for every item, each item being a task.
+    pub fn for_each_item<I: Send>(
+        &self,
+        items: &mut [I],
+        task: impl Fn(usize, &mut I) + Send + Sync,
+    ) {
+        match &self.pool {
+            Some(pool) => pool.install(|| {
+                let items = items.par_iter_mut().with_max_len(1).enumerate();
+                items.for_each(|(index, item)| task(index, item));
+            }),
+            None => items
+                .iter_mut()
+                .enumerate()
+                .for_each(|(index, item)| task(index, item)),
+        }
+    }
+
+    /// Calls `task(index, chunk)` for consecutive chunks of `length` elements (the last may be
+    /// shorter; a length of 0 counts as 1), each chunk being a task.
+    pub fn for_each_chunk<I: Send>(
+        &self,
+        data: &mut [I],
+        length: usize,
+        task: impl Fn(usize, &mut [I]) + Send + Sync,
+    ) {
+        let length = length.max(1);
+        match &self.pool {
+            Some(pool) => pool.install(|| {
+                let chunks = data.par_chunks_mut(length).with_max_len(1).enumerate();
+                chunks.for_each(|(index, chunk)| task(index, chunk));
+            }),
+            None => {
+                data.chunks_mut(length)
+                    .enumerate()
+                    .for_each(|(index, chunk)| task(index, chunk));
+            }
+        }
+    }
+
+    /// The results of `task(0)`, …, `task(tasks − 1)` in this order.
+    pub fn map<R: Send>(&self, tasks: usize, task: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
+        match &self.pool {
+            Some(pool) => pool.install(|| {
+                (0..tasks)
+                    .into_par_iter()
+                    .with_max_len(1)
+                    .map(task)
+                    .collect()
+            }),
+            None => (0..tasks).map(task).collect(),
+        }
+    }
+
+    /// Both at the same time: two different kinds of work in one phase.
+    pub fn join(&self, first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
+        match &self.pool {
+            Some(pool) => {
+                pool.join(first, second);
+            }
+            None => {
+                first();
+                second();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

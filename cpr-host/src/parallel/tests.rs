@@ -1,0 +1,65 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+fn workers(threads: usize) -> Workers {
+    Workers::new(threads.try_into().unwrap()).unwrap()
+}
+
+#[test]
+fn every_task_runs_once_and_results_keep_their_order() {
+    for threads in [1, 2, 3, 8] {
+        let workers = workers(threads);
+        assert_eq!(workers.threads().get(), threads);
+        for tasks in [0, 1, 2, 7, 100] {
+            let runs: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+            workers.for_each_task(tasks, |task| {
+                runs[task].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(runs.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+            let squares: Vec<usize> = (0..tasks).map(|task| task * task).collect();
+            assert_eq!(workers.map(tasks, |task| task * task), squares);
+        }
+    }
+}
+
+#[test]
+fn chunks_depend_on_the_length_alone() {
+    for threads in [1, 2, 3] {
+        let workers = workers(threads);
+        let mut data = [0; 10];
+        workers.for_each_chunk(&mut data, 4, |index, chunk| {
+            chunk.fill(10 * index + chunk.len())
+        });
+        assert_eq!(data, [4, 4, 4, 4, 14, 14, 14, 14, 22, 22]);
+        workers.for_each_chunk(&mut data, 0, |index, chunk| chunk.fill(index));
+        assert_eq!(data, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        workers.for_each_item(&mut data, |index, item| *item += index);
+        assert_eq!(data, [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]);
+    }
+}
+
+#[test]
+fn calls_nest_and_two_kinds_of_work_run_together() {
+    for threads in [1, 2] {
+        let workers = workers(threads);
+        let (mut left, mut right) = ([0; 6], [0; 3]);
+        let sum = workers.run(|| {
+            workers.join(
+                || workers.for_each_chunk(&mut left, 2, |index, chunk| chunk.fill(index)),
+                || workers.for_each_item(&mut right, |index, item| *item = index),
+            );
+            left.iter().sum::<usize>() + right.iter().sum::<usize>()
+        });
+        assert_eq!(sum, 9);
+    }
+}
+
+#[test]
+fn one_thread_is_the_caller() {
+    let caller = std::thread::current().id();
+    for workers in [workers(1), Workers::inline()] {
+        workers.for_each_task(3, |_| assert_eq!(std::thread::current().id(), caller));
+    }
+    assert!(Workers::available().unwrap().threads().get() >= 1);
+}
