@@ -1,0 +1,206 @@
+//! Matrix products: the linear map and its two gradients are one product each.
+//!
+//! With activations x (one row for each example) and weights W (one row for each output):
+//!
+//! | | product |
+//! |---|---|
+//! | forward | y = x·Wᵀ |
+//! | gradient of the activations | dx = dy·W |
+//! | gradient of the weights | dW = dyᵀ·x |
+//!
+//! The `gemm` crate computes them on the calling thread. It does not promise the same bits on different
+//! processors, but a product of the same shape has the same bits whenever it is run on one machine.
+
+use cpr_core::Real;
+use gemm::Parallelism;
+
+/// A matrix seen in a slice: rows × columns elements, any of the two contiguous.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a, T> {
+    data: &'a [T],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a, T: Real> Matrix<'a, T> {
+    /// The rows of a slice, each `columns` long; an incomplete last row is left out.
+    pub fn new(data: &'a [T], columns: usize) -> Self {
+        let columns = columns.max(1);
+        let rows = data.len() / columns;
+        Self {
+            data,
+            rows,
+            columns,
+            row_stride: columns,
+            column_stride: 1,
+        }
+    }
+
+    /// Rows and columns exchanged.
+    #[must_use]
+    pub fn transposed(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+
+    /// `count` rows from `start` on, or as many as there are.
+    #[must_use]
+    pub fn rows(self, start: usize, count: usize) -> Self {
+        let start = start.min(self.rows);
+        let rows = count.min(self.rows - start);
+        let data = self.data.get(start * self.row_stride..).unwrap_or_default();
+        Self { data, rows, ..self }
+    }
+}
+
+/// out ← a·b, or out ← out + a·b where `accumulate` is set. `out` is row-major.
+///
+/// # Panics
+///
+/// If the sizes do not fit together: that is an error in the layer that calls, not in its data.
+pub fn multiply<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T], accumulate: bool) {
+    assert_eq!(a.columns, b.rows, "inner dimensions of a product");
+    assert_eq!(a.rows * b.columns, out.len(), "size of a product");
+    // SAFETY: a `Matrix` holds (rows − 1)·row_stride + (columns − 1)·column_stride < data.len()
+    // unless it is empty: `new` makes it so, and the others keep it. So every read lies inside
+    // the two slices; `out` has a.rows·b.columns elements, is initialized and borrowed mutably. `Real`
+    // is sealed: T is f32 or f64, which `gemm` supports.
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            b.columns,
+            a.columns,
+            out.as_mut_ptr(),
+            1,
+            b.columns.cast_signed(),
+            accumulate,
+            a.data.as_ptr(),
+            a.column_stride.cast_signed(),
+            a.row_stride.cast_signed(),
+            b.data.as_ptr(),
+            b.column_stride.cast_signed(),
+            b.row_stride.cast_signed(),
+            T::ONE,
+            T::ONE,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+/// The side of the squares that [`transpose`] copies, so that reads and writes share cache lines.
+const SQUARE: usize = 16;
+
+/// out ← rows `start`.. of the transpose of `source`, as many as `out` holds; `source` is row-major.
+///
+/// A product runs faster on a transposed copy of the weights than on the weights, which it would
+/// rearrange for every tile of examples anew.
+pub fn transpose<T: Real>(source: &[T], columns: usize, start: usize, out: &mut [T]) {
+    let rows = source.len() / columns;
+    let count = out.len() / rows;
+    for row in (0..rows).step_by(SQUARE) {
+        for column in (0..count).step_by(SQUARE) {
+            for column in column..(column + SQUARE).min(count) {
+                for row in row..(row + SQUARE).min(rows) {
+                    out[column * rows + row] = source[row * columns + start + column];
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f64> {
+        (0..count)
+            .map(|i| ((i * 7 + seed * 13) % 23) as f64 - 11.0)
+            .collect()
+    }
+
+    fn naive(a: Matrix<'_, f64>, b: Matrix<'_, f64>) -> Vec<f64> {
+        let at =
+            |m: Matrix<'_, f64>, i: usize, j: usize| m.data[i * m.row_stride + j * m.column_stride];
+        let mut out = Vec::new();
+        for i in 0..a.rows {
+            for j in 0..b.columns {
+                out.push((0..a.columns).map(|k| at(a, i, k) * at(b, k, j)).sum());
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn products_of_every_orientation() {
+        for (m, n, k) in [
+            (1, 1, 1),
+            (3, 5, 7),
+            (64, 114, 33),
+            (17, 128, 2),
+            (1, 40, 9),
+        ] {
+            let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+            let lefts = [Matrix::new(&a, k), Matrix::new(&a, m).transposed()];
+            let rights = [Matrix::new(&b, n), Matrix::new(&b, k).transposed()];
+            for left in lefts {
+                for right in rights {
+                    let mut out = vec![1.0; m * n];
+                    multiply(left, right, &mut out, false);
+                    assert_eq!(out, naive(left, right));
+                    multiply(left, right, &mut out, true);
+                    assert!(
+                        out.iter()
+                            .zip(naive(left, right))
+                            .all(|(&x, y)| x == 2.0 * y)
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_parts() {
+        let (a, b) = (numbers(60, 1), numbers(48, 2));
+        let part = Matrix::new(&a, 10).transposed().rows(4, 3);
+        let mut out = [0.0; 24];
+        multiply(part, Matrix::new(&b, 8), &mut out, false);
+        assert_eq!(out.to_vec(), naive(part, Matrix::new(&b, 8)));
+        let beyond = Matrix::new(&a, 10).rows(9, 3);
+        multiply(beyond, Matrix::new(&b[..10], 1), &mut [], false);
+    }
+
+    #[test]
+    #[should_panic(expected = "size of a product")]
+    fn a_wrong_size_is_an_error_of_the_layer() {
+        multiply(
+            Matrix::new(&[1.0], 1),
+            Matrix::new(&[1.0], 1),
+            &mut [0.0; 2],
+            false,
+        );
+    }
+
+    #[test]
+    fn a_transpose_made_in_parts() {
+        let source = numbers(40 * 37, 3);
+        let mut out = vec![0.0; 40 * 37];
+        for (part, out) in out.chunks_mut(10 * 40).enumerate() {
+            transpose(&source, 37, 10 * part, out);
+        }
+        for row in 0..40 {
+            for column in 0..37 {
+                assert_eq!(out[column * 40 + row], source[row * 37 + column]);
+            }
+        }
+    }
+}
