@@ -55,11 +55,7 @@ impl Workers {
             let builder = ThreadPoolBuilder::new()
                 .num_threads(threads.get())
                 .thread_name(|index| format!("worker-{index}"));
-            Some(
-                builder
-                    .build()
-                    .map_err(|source| WorkersError { threads, source })?,
-            )
+            Some(builder.build().map_err(|source| WorkersError { threads, source })?)
         };
         Ok(Self { threads, pool })
     }
@@ -75,10 +71,7 @@ impl Workers {
 
     /// No thread but the caller's; cannot fail.
     pub const fn inline() -> Self {
-        Self {
-            threads: NonZeroUsize::MIN,
-            pool: None,
-        }
+        Self { threads: NonZeroUsize::MIN, pool: None }
     }
 
     /// The number of threads.
@@ -115,10 +108,7 @@ impl Workers {
                 let items = items.par_iter_mut().with_max_len(1).enumerate();
                 items.for_each(|(index, item)| task(index, item));
             }),
-            None => items
-                .iter_mut()
-                .enumerate()
-                .for_each(|(index, item)| task(index, item)),
+            None => items.iter_mut().enumerate().for_each(|(index, item)| task(index, item)),
         }
     }
 
@@ -137,9 +127,7 @@ impl Workers {
                 chunks.for_each(|(index, chunk)| task(index, chunk));
             }),
             None => {
-                data.chunks_mut(length)
-                    .enumerate()
-                    .for_each(|(index, chunk)| task(index, chunk));
+                data.chunks_mut(length).enumerate().for_each(|(index, chunk)| task(index, chunk));
             }
         }
     }
@@ -147,13 +135,9 @@ impl Workers {
     /// The results of `task(0)`, …, `task(tasks − 1)` in this order.
     pub fn map<R: Send>(&self, tasks: usize, task: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
         match &self.pool {
-            Some(pool) => pool.install(|| {
-                (0..tasks)
-                    .into_par_iter()
-                    .with_max_len(1)
-                    .map(task)
-                    .collect()
-            }),
+            Some(pool) => {
+                pool.install(|| (0..tasks).into_par_iter().with_max_len(1).map(task).collect())
+            }
             None => (0..tasks).map(task).collect(),
         }
     }

@@ -85,23 +85,14 @@ impl ParamLayout {
             if layout.get(&name).is_some() {
                 return Err(LayoutError::Duplicate { name });
             }
-            let elements = shape
-                .iter()
-                .try_fold(1_usize, |n, &side| n.checked_mul(side));
-            let end = elements
-                .filter(|&n| n > 0)
-                .and_then(|n| layout.length.checked_add(n));
+            let elements = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
+            let end = elements.filter(|&n| n > 0).and_then(|n| layout.length.checked_add(n));
             let Some(end) = end else {
                 return Err(LayoutError::Shape { name, shape });
             };
             let range = layout.length..end;
             layout.length = end;
-            layout.params.push(Param {
-                name,
-                shape,
-                kind,
-                range,
-            });
+            layout.params.push(Param { name, shape, kind, range });
         }
         Ok(layout)
     }
@@ -148,36 +139,21 @@ impl Grouping {
     /// The decision for one kind of parameter.
     pub const fn decide(self, kind: ParamKind) -> Decision {
         match kind {
-            ParamKind::Matrix => Decision {
-                regularized: true,
-                reason: "matrix",
-            },
-            ParamKind::Embedding if self.embeddings => Decision {
-                regularized: true,
-                reason: "embedding, included on request",
-            },
-            ParamKind::Embedding => Decision {
-                regularized: false,
-                reason: "embedding, not asked for",
-            },
-            ParamKind::Bias => Decision {
-                regularized: false,
-                reason: "bias",
-            },
-            ParamKind::Norm => Decision {
-                regularized: false,
-                reason: "normalization",
-            },
+            ParamKind::Matrix => Decision { regularized: true, reason: "matrix" },
+            ParamKind::Embedding if self.embeddings => {
+                Decision { regularized: true, reason: "embedding, included on request" }
+            }
+            ParamKind::Embedding => {
+                Decision { regularized: false, reason: "embedding, not asked for" }
+            }
+            ParamKind::Bias => Decision { regularized: false, reason: "bias" },
+            ParamKind::Norm => Decision { regularized: false, reason: "normalization" },
         }
     }
 
     /// The decisions for all parameters, in the order of the layout.
     pub fn decisions(self, layout: &ParamLayout) -> Vec<Decision> {
-        layout
-            .params()
-            .iter()
-            .map(|param| self.decide(param.kind))
-            .collect()
+        layout.params().iter().map(|param| self.decide(param.kind)).collect()
     }
 
     /// The table of groups: name, shape, elements, regularized or not, and why; a line with the
@@ -193,22 +169,14 @@ impl Grouping {
             }
             rows.push([
                 param.name.clone(),
-                param
-                    .shape
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join("×"),
+                param.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×"),
                 param.range.len().to_string(),
                 if decision.regularized { "yes" } else { "no" }.into(),
                 decision.reason.into(),
             ]);
         }
         let width = |column: usize| {
-            rows.iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or_default()
+            rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
         };
         let widths: [usize; 4] = std::array::from_fn(width);
         let mut table = String::new();
@@ -220,11 +188,7 @@ impl Grouping {
                 widths[0], widths[1], widths[2], widths[3],
             );
         }
-        let _ = writeln!(
-            table,
-            "{regularized} of {} elements are regularized",
-            layout.len()
-        );
+        let _ = writeln!(table, "{regularized} of {} elements are regularized", layout.len());
         table
     }
 }

@@ -41,11 +41,7 @@ impl Figure {
     /// A figure without panels.
     #[must_use]
     pub fn new(title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            subtitle: String::new(),
-            panels: Vec::new(),
-        }
+        Self { title: title.into(), subtitle: String::new(), panels: Vec::new() }
     }
 
     /// The picture as the text of an SVG file.
@@ -113,11 +109,7 @@ impl Axis {
     /// An axis that fits its data.
     #[must_use]
     pub fn new(label: impl Into<String>, scale: Scale) -> Self {
-        Self {
-            label: label.into(),
-            scale,
-            range: None,
-        }
+        Self { label: label.into(), scale, range: None }
     }
 }
 
@@ -149,13 +141,7 @@ impl Series {
     /// A solid curve on the left axis.
     #[must_use]
     pub fn new(label: impl Into<String>, color: usize, points: Vec<(f64, f64)>) -> Self {
-        Self {
-            label: label.into(),
-            color,
-            side: Side::Left,
-            dash: Dash::Solid,
-            points,
-        }
+        Self { label: label.into(), color, side: Side::Left, dash: Dash::Solid, points }
     }
 }
 

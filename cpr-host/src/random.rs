@@ -48,9 +48,7 @@ impl Random {
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&(stream as u64).to_le_bytes());
         key[16..24].copy_from_slice(&index.to_le_bytes());
-        Self {
-            generator: ChaCha8Rng::from_seed(key),
-        }
+        Self { generator: ChaCha8Rng::from_seed(key) }
     }
 
     /// The next 64 random bits.

@@ -99,11 +99,7 @@ pub enum RunFolderError {
 impl RunFolderError {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 }
 
@@ -184,9 +180,7 @@ impl RunFolder {
     /// when another process works on it.
     pub fn open(path: &Path) -> Result<Self, RunFolderError> {
         if !path.join(CONFIG).is_file() {
-            return Err(RunFolderError::NotARun {
-                path: path.to_owned(),
-            });
+            return Err(RunFolderError::NotARun { path: path.to_owned() });
         }
         let run = Self::lock(path.to_owned())?;
         // A kill between the making of the two folders leaves a run without this one.
@@ -207,11 +201,9 @@ impl RunFolder {
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(RunFolderError::InUse { path }),
-            Err(TryLockError::Error(source)) => Err(RunFolderError::Io {
-                action: "lock",
-                path: file,
-                source,
-            }),
+            Err(TryLockError::Error(source)) => {
+                Err(RunFolderError::Io { action: "lock", path: file, source })
+            }
         }
     }
 
@@ -250,11 +242,9 @@ fn make(path: &Path) -> Result<bool, RunFolderError> {
     match fs::create_dir(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(source) => Err(RunFolderError::Io {
-            action: "make the folder",
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => {
+            Err(RunFolderError::Io { action: "make the folder", path: path.to_owned(), source })
+        }
     }
 }
 
@@ -296,11 +286,7 @@ fn check_name(what: &'static str, name: &str) -> Result<(), RunFolderError> {
     } else {
         return Ok(());
     };
-    Err(RunFolderError::Name {
-        what,
-        name: name.to_owned(),
-        reason,
-    })
+    Err(RunFolderError::Name { what, name: name.to_owned(), reason })
 }
 
 #[cfg(test)]

@@ -76,15 +76,9 @@ impl Batches {
             self.draw(epoch);
         }
         self.cursor = if batch + 1 < self.per_epoch() {
-            Cursor {
-                epoch,
-                batch: batch + 1,
-            }
+            Cursor { epoch, batch: batch + 1 }
         } else {
-            Cursor {
-                epoch: epoch.saturating_add(1),
-                batch: 0,
-            }
+            Cursor { epoch: epoch.saturating_add(1), batch: 0 }
         };
         // `batch` is below `per_epoch`, so the start lies inside the order.
         let start = batch as usize * self.size.get();

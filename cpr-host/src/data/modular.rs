@@ -26,10 +26,7 @@ pub struct ModularAddition {
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum ModularError {
     /// The modulus is outside 1..=4096.
-    #[error(
-        "modulus p = {given}: choose one from 1 to {}",
-        ModularAddition::MAX_MODULUS
-    )]
+    #[error("modulus p = {given}: choose one from 1 to {}", ModularAddition::MAX_MODULUS)]
     Modulus {
         /// The modulus asked for.
         given: usize,
@@ -72,16 +69,9 @@ impl ModularAddition {
             return Err(ModularError::Fraction { given: fraction });
         }
         let summands = 0..p as u16;
-        let pairs = summands
-            .clone()
-            .flat_map(|a| summands.clone().map(move |b| (a, b)));
-        let mut train: Vec<Example> = pairs
-            .map(|(a, b)| Example {
-                a,
-                b,
-                label: (a + b) % p as u16,
-            })
-            .collect();
+        let pairs = summands.clone().flat_map(|a| summands.clone().map(move |b| (a, b)));
+        let mut train: Vec<Example> =
+            pairs.map(|(a, b)| Example { a, b, label: (a + b) % p as u16 }).collect();
         Random::new(seed, Stream::Split, 0).shuffle(&mut train);
         let validation = train.split_off(count);
         Ok(Self { train, validation })

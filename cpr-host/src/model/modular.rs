@@ -120,9 +120,7 @@ impl<T: Exp> ModularTransformer<T> {
             layout: config.layout(),
             tables: Tables::new(config),
             tiles: Vec::new(),
-            heads: (0..config.heads())
-                .map(|_| HeadGradient::new(config))
-                .collect(),
+            heads: (0..config.heads()).map(|_| HeadGradient::new(config)).collect(),
         }
     }
 
@@ -167,23 +165,13 @@ impl<T: Exp> ModularTransformer<T> {
         self.check("gradients", grads.len(), &[])?;
         let tiles = batch.len().div_ceil(TILE);
         self.grow(tiles);
-        let Self {
-            config,
-            tables,
-            tiles: workspace,
-            heads,
-            ..
-        } = self;
+        let Self { config, tables, tiles: workspace, heads, .. } = self;
         let (config, tiles) = (*config, &mut workspace[..tiles]);
         let weights = Weights::of(config, params);
 
         Ok(workers.run(|| {
             tables.compute(workers, config, weights);
-            let step = Step {
-                config,
-                weights,
-                tables,
-            };
+            let step = Step { config, weights, tables };
 
             let scale = 1.0 / batch.len() as f64;
             workers.for_each_item(tiles, |index, tile| {
@@ -197,14 +185,7 @@ impl<T: Exp> ModularTransformer<T> {
             if batch.is_empty() {
                 grads.fill(T::ZERO);
             } else {
-                gradients(
-                    workers,
-                    &step,
-                    tiles,
-                    heads,
-                    batch,
-                    Gradients::of(config, grads),
-                );
+                gradients(workers, &step, tiles, heads, batch, Gradients::of(config, grads));
             }
             outcome(tiles, batch.len())
         }))
@@ -223,22 +204,13 @@ impl<T: Exp> ModularTransformer<T> {
     ) -> Result<Outcome, ModularInputError> {
         self.check("parameters", params.len(), examples)?;
         self.grow(EVALUATION_SHARES);
-        let Self {
-            config,
-            tables,
-            tiles,
-            ..
-        } = self;
+        let Self { config, tables, tiles, .. } = self;
         let (config, tiles) = (*config, &mut tiles[..EVALUATION_SHARES]);
         let weights = Weights::of(config, params);
 
         Ok(workers.run(|| {
             tables.compute(workers, config, weights);
-            let step = Step {
-                config,
-                weights,
-                tables,
-            };
+            let step = Step { config, weights, tables };
             workers.for_each_item(tiles, |share, tile| {
                 tile.clear();
                 for examples in examples.chunks(TILE).skip(share).step_by(EVALUATION_SHARES) {
@@ -265,18 +237,11 @@ impl<T: Exp> ModularTransformer<T> {
     ) -> Result<(), ModularInputError> {
         let expected = self.layout.len();
         if given != expected {
-            return Err(ModularInputError::Length {
-                what,
-                given,
-                expected,
-            });
+            return Err(ModularInputError::Length { what, given, expected });
         }
         let p = self.config.p();
-        let fits = |e: &Example| {
-            [e.a, e.b, e.label]
-                .into_iter()
-                .all(|token| usize::from(token) < p)
-        };
+        let fits =
+            |e: &Example| [e.a, e.b, e.label].into_iter().all(|token| usize::from(token) < p);
         match examples.iter().find(|example| !fits(example)) {
             Some(&example) => Err(ModularInputError::Example { example, p }),
             None => Ok(()),
@@ -294,11 +259,7 @@ fn part(examples: &[Example], index: usize) -> &[Example] {
 fn outcome<T>(tiles: &[Tile<T>], count: usize) -> Outcome {
     let loss: f64 = tiles.iter().map(|tile| tile.loss).sum();
     let correct = tiles.iter().map(|tile| tile.correct).sum();
-    Outcome {
-        loss: loss / count as f64,
-        correct,
-        count,
-    }
+    Outcome { loss: loss / count as f64, correct, count }
 }
 
 /// The gradients of all parameters, from what the tiles hold after their backward passes.
@@ -311,13 +272,7 @@ fn gradients<T: Exp>(
     grads: Gradients<'_, T>,
 ) {
     let [p, dim, hidden] = [step.config.p(), step.config.dim(), step.config.hidden()];
-    let Gradients {
-        embeddings,
-        query,
-        key,
-        value,
-        ..
-    } = grads;
+    let Gradients { embeddings, query, key, value, .. } = grads;
 
     // One phase: blocks of the weight gradients, and the sums of attention for each head.
     let matrices = || {
@@ -325,15 +280,8 @@ fn gradients<T: Exp>(
             ([[hidden, dim], [dim, hidden]], [[dim, dim], [p + 1, dim]]);
         let first =
             || weight_gradient(workers, tiles, up, |t| [&t.d_hidden, &t.residual], grads.up);
-        let second = || {
-            weight_gradient(
-                workers,
-                tiles,
-                down,
-                |t| [&t.d_output, &t.hidden],
-                grads.down,
-            )
-        };
+        let second =
+            || weight_gradient(workers, tiles, down, |t| [&t.d_output, &t.hidden], grads.down);
         let third = || {
             weight_gradient(
                 workers,
@@ -345,15 +293,10 @@ fn gradients<T: Exp>(
         };
         let fourth =
             || weight_gradient(workers, tiles, head, |t| [&t.logits, &t.output], grads.head);
-        workers.join(
-            || workers.join(first, second),
-            || workers.join(third, fourth),
-        );
+        workers.join(|| workers.join(first, second), || workers.join(third, fourth));
     };
     let sums = || {
-        workers.for_each_item(heads, |head, gradient| {
-            gradient.gather(step, head, tiles, batch)
-        });
+        workers.for_each_item(heads, |head, gradient| gradient.gather(step, head, tiles, batch));
     };
     workers.join(matrices, sums);
 
@@ -393,9 +336,7 @@ fn weight_gradient<T: Exp>(
     workers.for_each_chunk(grads, rows * inputs, |block, grads| {
         for (index, tile) in tiles.iter().enumerate() {
             let [d_output, input] = rows_of(tile);
-            let d_output = Matrix::new(d_output, outputs)
-                .transposed()
-                .rows(block * rows, rows);
+            let d_output = Matrix::new(d_output, outputs).transposed().rows(block * rows, rows);
             multiply(d_output, Matrix::new(input, inputs), grads, index > 0);
         }
     });

@@ -28,69 +28,34 @@ pub(super) struct AppendFile {
 impl AppendFile {
     /// Makes an empty file; one that exists is left alone.
     pub(super) fn create(path: &Path) -> Result<Self, ObserveError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create_new(true)
-            .open(path)
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::AlreadyExists => ObserveError::Exists {
-                    path: path.to_owned(),
-                },
-                _ => ObserveError::Io {
-                    action: "create",
-                    path: path.to_owned(),
-                    source,
-                },
-            })?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            length: 0,
-        })
+        let file = OpenOptions::new().read(true).append(true).create_new(true).open(path).map_err(
+            |source| match source.kind() {
+                io::ErrorKind::AlreadyExists => ObserveError::Exists { path: path.to_owned() },
+                _ => ObserveError::Io { action: "create", path: path.to_owned(), source },
+            },
+        )?;
+        Ok(Self { path: path.to_owned(), file, length: 0 })
     }
 
     /// Opens a file and cuts it to `recorded` bytes; a file that cannot be the one whose length was
     /// recorded stays as it is.
     pub(super) fn open_at(path: &Path, recorded: u64, cut: Cut) -> Result<Self, ObserveError> {
-        let io = |action| {
-            move |source| ObserveError::Io {
-                action,
-                path: path.to_owned(),
-                source,
-            }
-        };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .open(path)
-            .map_err(io("open"))?;
+        let io = |action| move |source| ObserveError::Io { action, path: path.to_owned(), source };
+        let mut file = OpenOptions::new().read(true).append(true).open(path).map_err(io("open"))?;
         let length = file.metadata().map_err(io("open"))?.len();
         if length < recorded {
-            return Err(ObserveError::Shorter {
-                path: path.to_owned(),
-                length,
-                recorded,
-            });
+            return Err(ObserveError::Shorter { path: path.to_owned(), length, recorded });
         }
         if cut == Cut::Line && recorded > 0 {
             let mut last = [0];
-            file.seek(SeekFrom::Start(recorded - 1))
-                .map_err(io("read"))?;
+            file.seek(SeekFrom::Start(recorded - 1)).map_err(io("read"))?;
             file.read_exact(&mut last).map_err(io("read"))?;
             if last != *b"\n" {
-                return Err(ObserveError::NotALineEnd {
-                    path: path.to_owned(),
-                    recorded,
-                });
+                return Err(ObserveError::NotALineEnd { path: path.to_owned(), recorded });
             }
         }
         file.set_len(recorded).map_err(io("cut"))?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            length: recorded,
-        })
+        Ok(Self { path: path.to_owned(), file, length: recorded })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -107,11 +72,7 @@ impl AppendFile {
         if let Err(source) = self.file.write_all(record) {
             // The error that matters is the first one; a second attempt to help may fail too.
             let _ = self.file.set_len(self.length);
-            return Err(ObserveError::Io {
-                action: "append to",
-                path: self.path.clone(),
-                source,
-            });
+            return Err(ObserveError::Io { action: "append to", path: self.path.clone(), source });
         }
         self.length += record.len() as u64;
         Ok(())
@@ -138,15 +99,7 @@ impl AppendFile {
             path: self.path.clone(),
             source,
         })?;
-        let file = self
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        Ok(Position {
-            file,
-            length: self.length,
-        })
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Position { file, length: self.length })
     }
 }

@@ -18,9 +18,7 @@ impl Monotonic {
     /// A clock that starts now.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-        }
+        Self { origin: Instant::now() }
     }
 }
 
@@ -42,8 +40,6 @@ pub struct SinceEpoch;
 
 impl Clock for SinceEpoch {
     fn seconds(&self) -> f64 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |elapsed| elapsed.as_secs_f64())
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
     }
 }

@@ -42,11 +42,7 @@ impl Csv {
     /// When there is a file already, or none can be made.
     pub fn create(path: &Path) -> Result<Self, ObserveError> {
         let file = AppendFile::create(path)?;
-        Ok(Self {
-            file,
-            columns: Columns::default(),
-            header: Header::Missing,
-        })
+        Ok(Self { file, columns: Columns::default(), header: Header::Missing })
     }
 
     /// Opens the file of an interrupted run and cuts it to `length` bytes. The first row has to
@@ -57,16 +53,8 @@ impl Csv {
     /// When the file is shorter, when `length` is inside a line, or when it cannot be opened.
     pub fn open_at(path: &Path, length: u64) -> Result<Self, ObserveError> {
         let file = AppendFile::open_at(path, length, Cut::Line)?;
-        let header = if length == 0 {
-            Header::Missing
-        } else {
-            Header::Unchecked
-        };
-        Ok(Self {
-            file,
-            columns: Columns::default(),
-            header,
-        })
+        let header = if length == 0 { Header::Missing } else { Header::Unchecked };
+        Ok(Self { file, columns: Columns::default(), header })
     }
 
     /// Length of the file in bytes.
@@ -88,10 +76,7 @@ impl Observe for Csv {
                 if stands != lines.as_bytes() {
                     self.columns = Columns::default();
                     let stands = self.file.prefix(1 << 20)?;
-                    let first = stands
-                        .split(|&byte| byte == b'\n')
-                        .next()
-                        .unwrap_or_default();
+                    let first = stands.split(|&byte| byte == b'\n').next().unwrap_or_default();
                     return Err(ObserveError::Columns {
                         path: self.file.path().to_owned(),
                         step: row.step,

@@ -30,10 +30,7 @@ impl Jsonl {
     ///
     /// When there is a file already, or none can be made.
     pub fn create(path: &Path) -> Result<Self, ObserveError> {
-        Ok(Self {
-            file: AppendFile::create(path)?,
-            columns: Columns::default(),
-        })
+        Ok(Self { file: AppendFile::create(path)?, columns: Columns::default() })
     }
 
     /// Opens the file of an interrupted run and cuts it to `length` bytes. Columns are those of its

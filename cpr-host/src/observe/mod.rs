@@ -62,10 +62,7 @@ impl Row {
     /// A row without values.
     #[must_use]
     pub fn new(step: u64) -> Self {
-        Self {
-            step,
-            scalars: Vec::new(),
-        }
+        Self { step, scalars: Vec::new() }
     }
 
     /// The row with one more value at its end.
@@ -78,10 +75,7 @@ impl Row {
     /// The value under `name`; `None` where there is no such name or its value is not defined.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<f64> {
-        self.scalars
-            .iter()
-            .find(|(given, _)| given == name)
-            .and_then(|(_, value)| *value)
+        self.scalars.iter().find(|(given, _)| given == name).and_then(|(_, value)| *value)
     }
 }
 
@@ -161,10 +155,7 @@ impl Observers {
         observers.push(Jsonl::create(&folder.join(jsonl::FILE))?);
         observers.push(Csv::create(&folder.join(csv::FILE))?);
         observers.push(TfEvents::create(&folder.join(tfevents::FILE), SinceEpoch)?);
-        observers.push(Timing::create(
-            &folder.join(timing::FILE),
-            Monotonic::new(),
-        )?);
+        observers.push(Timing::create(&folder.join(timing::FILE), Monotonic::new())?);
         Ok(observers)
     }
 
@@ -177,36 +168,18 @@ impl Observers {
     /// it in the order above are cut already then, which a second attempt does not mind.
     pub fn open_in(folder: &Path, positions: &[Position]) -> Result<Self, ObserveError> {
         let length = |file: &str| {
-            positions
-                .iter()
-                .find(|position| position.file == file)
-                .map_or_else(
-                    || {
-                        Err(ObserveError::NoPosition {
-                            path: folder.join(file),
-                        })
-                    },
-                    |position| Ok(position.length),
-                )
+            positions.iter().find(|position| position.file == file).map_or_else(
+                || Err(ObserveError::NoPosition { path: folder.join(file) }),
+                |position| Ok(position.length),
+            )
         };
         let mut observers = Self::new();
-        observers.push(Jsonl::open_at(
-            &folder.join(jsonl::FILE),
-            length(jsonl::FILE)?,
-        )?);
+        observers.push(Jsonl::open_at(&folder.join(jsonl::FILE), length(jsonl::FILE)?)?);
         observers.push(Csv::open_at(&folder.join(csv::FILE), length(csv::FILE)?)?);
         let path = folder.join(tfevents::FILE);
-        observers.push(TfEvents::open_at(
-            &path,
-            length(tfevents::FILE)?,
-            SinceEpoch,
-        )?);
+        observers.push(TfEvents::open_at(&path, length(tfevents::FILE)?, SinceEpoch)?);
         let path = folder.join(timing::FILE);
-        observers.push(Timing::open_at(
-            &path,
-            length(timing::FILE)?,
-            Monotonic::new(),
-        )?);
+        observers.push(Timing::open_at(&path, length(timing::FILE)?, Monotonic::new())?);
         Ok(observers)
     }
 
@@ -218,24 +191,17 @@ impl Observers {
 
 impl std::fmt::Debug for Observers {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Observers")
-            .field("count", &self.list.len())
-            .finish()
+        formatter.debug_struct("Observers").field("count", &self.list.len()).finish()
     }
 }
 
 impl Observe for Observers {
     fn record(&mut self, row: &Row) -> Result<(), ObserveError> {
-        self.list
-            .iter_mut()
-            .try_for_each(|observer| observer.record(row))
+        self.list.iter_mut().try_for_each(|observer| observer.record(row))
     }
 
     fn advance(&mut self, step: u64) -> Result<(), ObserveError> {
-        self.list
-            .iter_mut()
-            .try_for_each(|observer| observer.advance(step))
+        self.list.iter_mut().try_for_each(|observer| observer.advance(step))
     }
 
     fn sync(&mut self) -> Result<Vec<Position>, ObserveError> {
@@ -247,9 +213,7 @@ impl Observe for Observers {
     }
 
     fn finish(&mut self) -> Result<(), ObserveError> {
-        self.list
-            .iter_mut()
-            .try_for_each(|observer| observer.finish())
+        self.list.iter_mut().try_for_each(|observer| observer.finish())
     }
 }
 

@@ -68,11 +68,7 @@ impl Progress<Stderr> {
     pub fn stderr(total: u64, first: u64) -> Self {
         let width =
             || terminal_size::terminal_size_of(stderr()).map_or(WIDTH, |(width, _)| width.0.into());
-        let style = if stderr().is_terminal() {
-            Style::Terminal(width)
-        } else {
-            Style::Plain
-        };
+        let style = if stderr().is_terminal() { Style::Terminal(width) } else { Style::Plain };
         Self::new(stderr(), style, Monotonic::new(), total, first)
     }
 }
@@ -130,10 +126,7 @@ impl<W: Write, C: Clock> Progress<W, C> {
 
     fn write(&mut self, now: f64, text: &str) {
         if !self.silent {
-            let written = self
-                .out
-                .write_all(text.as_bytes())
-                .and_then(|()| self.out.flush());
+            let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
             self.silent = written.is_err();
         }
         self.written = Some(now);
@@ -236,9 +229,7 @@ fn metrics(row: &Row) -> String {
 
 /// A name with everything that would upset a terminal's columns replaced.
 fn ascii(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_ascii_graphic() { c } else { '?' })
-        .collect()
+    name.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
 /// A number in about four digits.

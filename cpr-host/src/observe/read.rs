@@ -33,21 +33,14 @@ pub fn read_jsonl(path: &Path, last: LastLine) -> Result<Vec<Row>, ObserveError>
 /// The rows in the bytes of a file; `path` is for the message alone.
 pub(super) fn rows(path: &Path, bytes: &[u8], last: LastLine) -> Result<Vec<Row>, ObserveError> {
     let mut rows = Vec::new();
-    let mut lines = bytes
-        .split_inclusive(|&byte| byte == b'\n')
-        .enumerate()
-        .peekable();
+    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').enumerate().peekable();
     while let Some((index, line)) = lines.next() {
         match row(line) {
             Ok(row) => rows.push(row),
             Err(_) if last == LastLine::MayBeTorn && lines.peek().is_none() => {}
             Err(reason) => {
                 let path = path.to_owned();
-                return Err(ObserveError::Malformed {
-                    path,
-                    line: index + 1,
-                    reason,
-                });
+                return Err(ObserveError::Malformed { path, line: index + 1, reason });
             }
         }
     }
@@ -69,9 +62,7 @@ fn row(line: &[u8]) -> Result<Row, String> {
             Value::Null => None,
             Value::Number(number) => number.as_f64(),
             _ => {
-                return Err(format!(
-                    "the value of `{name}` is neither a number nor null"
-                ));
+                return Err(format!("the value of `{name}` is neither a number nor null"));
             }
         };
         scalars.push((name, value));

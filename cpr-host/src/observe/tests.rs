@@ -18,10 +18,7 @@ fn row(step: u64) -> Row {
     Row::new(step)
         .with("train/loss", 1.0 / step as f64)
         .with("validation/accuracy", 0.25)
-        .with(
-            "kappa/layers.0.attn.in_proj_weight",
-            (step > 2).then_some(1e-7),
-        )
+        .with("kappa/layers.0.attn.in_proj_weight", (step > 2).then_some(1e-7))
 }
 
 #[test]
@@ -29,27 +26,13 @@ fn jsonl_keeps_order_and_bits_and_has_no_number_for_what_is_none() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("metrics.jsonl");
     let mut file = Jsonl::create(&path).unwrap();
-    let values = [
-        f64::NAN,
-        f64::INFINITY,
-        -0.0,
-        0.1 + 0.2,
-        5e-324,
-        f64::MAX,
-        1e16,
-    ];
-    let row = values
-        .iter()
-        .enumerate()
-        .fold(Row::new(7), |row, (index, value)| {
-            row.with(format!("{}\"\n{index}", ["b", "a"][index % 2]), *value)
-        });
+    let values = [f64::NAN, f64::INFINITY, -0.0, 0.1 + 0.2, 5e-324, f64::MAX, 1e16];
+    let row = values.iter().enumerate().fold(Row::new(7), |row, (index, value)| {
+        row.with(format!("{}\"\n{index}", ["b", "a"][index % 2]), *value)
+    });
     file.record(&row.with("none", None)).unwrap();
     let text = fs::read_to_string(&path).unwrap();
-    assert!(
-        text.starts_with(r#"{"step":7,"b\"\n0":null,"a\"\n1":null,"b\"\n2":-0.0,"#),
-        "{text}"
-    );
+    assert!(text.starts_with(r#"{"step":7,"b\"\n0":null,"a\"\n1":null,"b\"\n2":-0.0,"#), "{text}");
     assert!(text.ends_with(",\"none\":null}\n"), "{text}");
     assert_eq!(file.position(), text.len() as u64);
 
@@ -66,26 +49,15 @@ fn csv_quotes_names_and_tells_nan_infinity_and_none_apart() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("metrics.csv");
     let mut file = Csv::create(&path).unwrap();
-    let values = [
-        Some(0.1),
-        None,
-        Some(f64::NAN),
-        Some(f64::INFINITY),
-        Some(f64::NEG_INFINITY),
-    ];
+    let values = [Some(0.1), None, Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY)];
     let names = ["plain", "a,b", "say \"x\"", "two\nlines", "r/w"];
-    let row = names
-        .iter()
-        .zip(values)
-        .fold(Row::new(1), |row, (name, value)| row.with(*name, value));
+    let row =
+        names.iter().zip(values).fold(Row::new(1), |row, (name, value)| row.with(*name, value));
     file.record(&row).unwrap();
     file.record(&Row { step: 2, ..row }).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     let header = "step,plain,\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",r/w\n";
-    assert_eq!(
-        text,
-        format!("{header}1,0.1,,nan,inf,-inf\n2,0.1,,nan,inf,-inf\n")
-    );
+    assert_eq!(text, format!("{header}1,0.1,,nan,inf,-inf\n2,0.1,,nan,inf,-inf\n"));
     assert_eq!(file.position(), text.len() as u64);
 }
 
@@ -160,23 +132,14 @@ fn tfevents_are_framed_events() {
     let frames = frames(&bytes);
     assert_eq!(frames.len(), 3);
     let time = 1.5e9_f64.to_le_bytes().to_vec();
-    assert_eq!(
-        fields(frames[0]),
-        [(1, time.clone()), (3, b"brain.Event:2".to_vec())]
-    );
+    assert_eq!(fields(frames[0]), [(1, time.clone()), (3, b"brain.Event:2".to_vec())]);
     let event = fields(frames[1]);
     assert_eq!(event[0], (1, time));
     assert_eq!(event[1], (2, 300_u64.to_le_bytes().to_vec()));
     assert_eq!(event[2].0, 5);
-    let values: Vec<_> = fields(&event[2].1)
-        .iter()
-        .map(|(_, value)| fields(value))
-        .collect();
+    let values: Vec<_> = fields(&event[2].1).iter().map(|(_, value)| fields(value)).collect();
     assert_eq!(values.len(), 3);
-    assert_eq!(
-        values[2][0],
-        (1, b"kappa/layers.0.attn.in_proj_weight".to_vec())
-    );
+    assert_eq!(values[2][0], (1, b"kappa/layers.0.attn.in_proj_weight".to_vec()));
     assert_eq!(values[2][1], (2, 1e-7_f32.to_le_bytes().to_vec()));
     // κ is not defined yet at step 1: no value at all.
     assert_eq!(fields(&fields(frames[2])[2].1).len(), 2);
@@ -200,11 +163,7 @@ fn an_interrupted_run_leaves_the_bytes_of_one_that_was_not() {
     for file in [jsonl::FILE, csv::FILE, tfevents::FILE, timing::FILE] {
         let path = resumed.join(file);
         let mut torn = fs::read(&path).unwrap();
-        assert!(
-            positions
-                .iter()
-                .any(|at| at.file == file && at.length < torn.len() as u64)
-        );
+        assert!(positions.iter().any(|at| at.file == file && at.length < torn.len() as u64));
         torn.extend_from_slice(b"{\"step\":6,\"tra");
         fs::write(&path, torn).unwrap();
     }
@@ -212,15 +171,9 @@ fn an_interrupted_run_leaves_the_bytes_of_one_that_was_not() {
     (4..=6).for_each(|step| observers.record(&row(step)).unwrap());
     observers.finish().unwrap();
     for file in [jsonl::FILE, csv::FILE] {
-        assert_eq!(
-            fs::read(whole.join(file)).unwrap(),
-            fs::read(resumed.join(file)).unwrap()
-        );
+        assert_eq!(fs::read(whole.join(file)).unwrap(), fs::read(resumed.join(file)).unwrap());
     }
-    assert_eq!(
-        frames(&fs::read(resumed.join(tfevents::FILE)).unwrap()).len(),
-        7
-    );
+    assert_eq!(frames(&fs::read(resumed.join(tfevents::FILE)).unwrap()).len(), 7);
     let steps = |path: &Path| {
         let rows = read_jsonl(path, LastLine::Whole).unwrap();
         rows.iter().map(|row| row.step).collect::<Vec<_>>()
@@ -239,10 +192,7 @@ fn a_cut_that_cannot_be_right_is_refused_and_changes_nothing() {
             "metrics.csv" => Csv::open_at(&path, length).map(|file| file.position()),
             _ => Jsonl::open_at(&path, length).map(|file| file.position()),
         };
-        assert!(matches!(
-            open(0),
-            Err(ObserveError::Io { action: "open", .. })
-        ));
+        assert!(matches!(open(0), Err(ObserveError::Io { action: "open", .. })));
         let mut file: Box<dyn Observe> = match name {
             "metrics.csv" => Box::new(Csv::create(&path).unwrap()),
             _ => Box::new(Jsonl::create(&path).unwrap()),
@@ -252,22 +202,11 @@ fn a_cut_that_cannot_be_right_is_refused_and_changes_nothing() {
         let length = before.len() as u64;
         let error = open(length + 1).unwrap_err();
         assert!(matches!(error, ObserveError::Shorter { recorded, .. } if recorded == length + 1));
-        assert!(
-            error
-                .to_string()
-                .contains("resume from an earlier checkpoint"),
-            "{error}"
-        );
-        assert!(matches!(
-            open(length - 1),
-            Err(ObserveError::NotALineEnd { .. })
-        ));
+        assert!(error.to_string().contains("resume from an earlier checkpoint"), "{error}");
+        assert!(matches!(open(length - 1), Err(ObserveError::NotALineEnd { .. })));
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(open(length).unwrap(), length);
-        assert!(matches!(
-            Jsonl::create(&path),
-            Err(ObserveError::Exists { .. })
-        ));
+        assert!(matches!(Jsonl::create(&path), Err(ObserveError::Exists { .. })));
     }
     let path = folder.path().join(tfevents::FILE);
     let length = TfEvents::create(&path, Hand::default()).unwrap().position();
@@ -280,26 +219,15 @@ fn the_first_row_fixes_the_columns_also_over_a_resume() {
     let folder = tempdir().unwrap();
     let (jsonl, csv) = (folder.path().join("a.jsonl"), folder.path().join("a.csv"));
     let other = Row::new(2).with("other", 1.0);
-    let mut files: [Box<dyn Observe>; 2] = [
-        Box::new(Jsonl::create(&jsonl).unwrap()),
-        Box::new(Csv::create(&csv).unwrap()),
-    ];
+    let mut files: [Box<dyn Observe>; 2] =
+        [Box::new(Jsonl::create(&jsonl).unwrap()), Box::new(Csv::create(&csv).unwrap())];
     for file in &mut files {
         let twice = Row::new(1).with("a", 1.0).with("a", 1.0);
-        assert!(matches!(
-            file.record(&twice),
-            Err(ObserveError::Duplicate { .. })
-        ));
+        assert!(matches!(file.record(&twice), Err(ObserveError::Duplicate { .. })));
         let step = Row::new(1).with("step", 1.0);
-        assert!(matches!(
-            file.record(&step),
-            Err(ObserveError::Duplicate { .. })
-        ));
+        assert!(matches!(file.record(&step), Err(ObserveError::Duplicate { .. })));
         file.record(&row(1)).unwrap();
-        assert!(matches!(
-            file.record(&other),
-            Err(ObserveError::Columns { step: 2, .. })
-        ));
+        assert!(matches!(file.record(&other), Err(ObserveError::Columns { step: 2, .. })));
     }
     let length = |path| fs::metadata(path).unwrap().len();
     let mut files: [Box<dyn Observe>; 2] = [
@@ -321,10 +249,7 @@ fn a_csv_refuses_other_columns_after_a_resume_again_and_again() {
     let mut file = Csv::open_at(&path, file.position()).unwrap();
     let other = Row::new(2).with("other", 1.0);
     for _ in 0..2 {
-        assert!(matches!(
-            file.record(&other),
-            Err(ObserveError::Columns { .. })
-        ));
+        assert!(matches!(file.record(&other), Err(ObserveError::Columns { .. })));
     }
     file.record(&row(2)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
@@ -339,25 +264,14 @@ fn a_torn_last_line_is_left_out_only_on_request() {
     for torn in ["{\"st", "{\"step\":2,\"a\":3", "{\"step\":2,\"a\":3.0}"] {
         fs::write(&path, format!("{whole}{torn}")).unwrap();
         let error = read_jsonl(&path, LastLine::Whole).unwrap_err();
-        assert!(
-            matches!(error, ObserveError::Malformed { line: 2, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, ObserveError::Malformed { line: 2, .. }), "{error}");
         let rows = read_jsonl(&path, LastLine::MayBeTorn).unwrap();
         assert_eq!(rows, [Row::new(1).with("a", 2.0)]);
     }
-    for bad in [
-        "[1]",
-        "{\"a\":1}",
-        "{\"step\":1.5}",
-        "{\"step\":1,\"a\":\"x\"}",
-    ] {
+    for bad in ["[1]", "{\"a\":1}", "{\"step\":1.5}", "{\"step\":1,\"a\":\"x\"}"] {
         fs::write(&path, format!("{bad}\n{whole}")).unwrap();
         let error = read_jsonl(&path, LastLine::MayBeTorn).unwrap_err();
-        assert!(
-            matches!(error, ObserveError::Malformed { line: 1, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, ObserveError::Malformed { line: 1, .. }), "{error}");
     }
 }
 
@@ -408,15 +322,8 @@ fn the_terminal_line_is_rewritten_cut_to_the_width_and_cleared() {
     // One second of steps at ten pictures a second, the row, the clearing.
     assert!((10..=13).contains(&pictures.len()), "{pictures:?}");
     assert_eq!(pictures[0], "step 1/1000  100.0 steps/s  ETA 0:10\x1b[K");
-    assert!(
-        pictures
-            .iter()
-            .all(|picture| picture.strip_suffix("\x1b[K").unwrap().len() < 40)
-    );
-    assert_eq!(
-        pictures[pictures.len() - 2],
-        "step 100/1000  loss 0.0123  train 99.9%\x1b[K"
-    );
+    assert!(pictures.iter().all(|picture| picture.strip_suffix("\x1b[K").unwrap().len() < 40));
+    assert_eq!(pictures[pictures.len() - 2], "step 100/1000  loss 0.0123  train 99.9%\x1b[K");
     assert_eq!(pictures[pictures.len() - 1], "\x1b[K");
     assert!(!text.contains('\n'));
 }
@@ -434,18 +341,9 @@ fn plain_lines_are_thinned_but_tell_of_every_tenth_and_of_the_end() {
     progress.finish().unwrap();
     drop(progress);
     let text = String::from_utf8(out).unwrap();
-    let steps: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .collect();
+    let steps: Vec<_> = text.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
     let tenths = (1..=10).map(|tenth| format!("{}/1000", tenth * 100));
-    assert_eq!(
-        steps,
-        ["10/1000".to_owned()]
-            .into_iter()
-            .chain(tenths)
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(steps, ["10/1000".to_owned()].into_iter().chain(tenths).collect::<Vec<_>>());
     let last =
         "step 1000/1000  loss 0.0123  train 99.9%  validation 45.1%  10000 steps/s  ETA 0:00";
     assert_eq!(text.lines().last(), Some(last));
@@ -455,24 +353,13 @@ fn plain_lines_are_thinned_but_tell_of_every_tenth_and_of_the_end() {
     let mut progress = Progress::new(&mut out, Style::Plain, clock.clone(), 1_000_000, 0);
     for step in 1..=4000 {
         clock.0.set(step as f64 * 0.1);
-        progress
-            .record(&Row::new(step).with("train/loss", 4.0))
-            .unwrap();
+        progress.record(&Row::new(step).with("train/loss", 4.0)).unwrap();
     }
     progress.finish().unwrap();
     drop(progress);
     let text = String::from_utf8(out).unwrap();
-    assert!(
-        (50..120).contains(&text.lines().count()),
-        "{}",
-        text.lines().count()
-    );
-    assert!(
-        text.lines()
-            .nth(1)
-            .unwrap()
-            .starts_with("step 11/1000000  train loss 4.000  10")
-    );
+    assert!((50..120).contains(&text.lines().count()), "{}", text.lines().count());
+    assert!(text.lines().nth(1).unwrap().starts_with("step 11/1000000  train loss 4.000  10"));
     assert!(text.lines().last().unwrap().starts_with("step 4000/"));
     assert!(text.lines().last().unwrap().ends_with("ETA 27:40:00"));
 }

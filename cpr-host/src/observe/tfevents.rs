@@ -40,10 +40,7 @@ impl<C: Clock> TfEvents<C> {
     ///
     /// When there is a file already, or none can be made.
     pub fn create(path: &Path, clock: C) -> Result<Self, ObserveError> {
-        let mut events = Self {
-            file: AppendFile::create(path)?,
-            clock,
-        };
+        let mut events = Self { file: AppendFile::create(path)?, clock };
         events.write_version()?;
         Ok(events)
     }
@@ -54,10 +51,7 @@ impl<C: Clock> TfEvents<C> {
     ///
     /// When the file is shorter or cannot be opened.
     pub fn open_at(path: &Path, length: u64, clock: C) -> Result<Self, ObserveError> {
-        let mut events = Self {
-            file: AppendFile::open_at(path, length, Cut::Frame)?,
-            clock,
-        };
+        let mut events = Self { file: AppendFile::open_at(path, length, Cut::Frame)?, clock };
         if length == 0 {
             events.write_version()?;
         }
@@ -107,9 +101,7 @@ impl<C: Clock> Observe for TfEvents<C> {
 
 /// CRC32C, rotated and offset so that a checksum over data with checksums inside stays good.
 pub(super) fn masked_crc32c(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
-        .rotate_right(15)
-        .wrapping_add(0xa282_ead8)
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 fn frame(record: &[u8]) -> Vec<u8> {

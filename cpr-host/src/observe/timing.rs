@@ -36,12 +36,7 @@ impl<C: Clock> Timing<C> {
     ///
     /// When there is a file already, or none can be made.
     pub fn create(path: &Path, clock: C) -> Result<Self, ObserveError> {
-        Ok(Self {
-            file: AppendFile::create(path)?,
-            clock,
-            earlier: 0.0,
-            last: None,
-        })
+        Ok(Self { file: AppendFile::create(path)?, clock, earlier: 0.0, last: None })
     }
 
     /// Opens the file of an interrupted run, cuts it to `length` bytes and counts on from the time
@@ -54,12 +49,7 @@ impl<C: Clock> Timing<C> {
         let mut file = AppendFile::open_at(path, length, Cut::Line)?;
         let rows = read::rows(path, &file.prefix(length)?, read::LastLine::Whole)?;
         let earlier = rows.last().and_then(|row| row.get(ELAPSED)).unwrap_or(0.0);
-        Ok(Self {
-            file,
-            clock,
-            earlier,
-            last: None,
-        })
+        Ok(Self { file, clock, earlier, last: None })
     }
 
     /// Length of the file in bytes.
@@ -78,9 +68,8 @@ impl<C: Clock> Observe for Timing<C> {
             (elapsed > time).then(|| rounded(steps / (elapsed - time), 1e3))
         });
         self.last = Some((row.step, elapsed));
-        let timing = Row::new(row.step)
-            .with(ELAPSED, rounded(elapsed, 1e6))
-            .with("steps_per_s", pace);
+        let timing =
+            Row::new(row.step).with(ELAPSED, rounded(elapsed, 1e6)).with("steps_per_s", pace);
         self.file.append(jsonl::line(&timing).as_bytes())
     }
 

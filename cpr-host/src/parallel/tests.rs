@@ -28,9 +28,7 @@ fn chunks_depend_on_the_length_alone() {
     for threads in [1, 2, 3] {
         let workers = workers(threads);
         let mut data = [0; 10];
-        workers.for_each_chunk(&mut data, 4, |index, chunk| {
-            chunk.fill(10 * index + chunk.len())
-        });
+        workers.for_each_chunk(&mut data, 4, |index, chunk| chunk.fill(10 * index + chunk.len()));
         assert_eq!(data, [4, 4, 4, 4, 14, 14, 14, 14, 22, 22]);
         workers.for_each_chunk(&mut data, 0, |index, chunk| chunk.fill(index));
         assert_eq!(data, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);

@@ -14,11 +14,7 @@ fn layout() -> ParamLayout {
 #[test]
 fn parameters_lie_one_after_the_other() {
     let layout = layout();
-    let ranges: Vec<_> = layout
-        .params()
-        .iter()
-        .map(|param| param.range.clone())
-        .collect();
+    let ranges: Vec<_> = layout.params().iter().map(|param| param.range.clone()).collect();
     assert_eq!(ranges, [0..10, 10..12, 12..18, 18..21, 21..22]);
     assert_eq!(layout.len(), 22);
     assert_eq!(layout.get("linear.bias").unwrap().shape, [3]);
@@ -33,13 +29,7 @@ fn wrong_declarations_are_refused() {
     assert_eq!(duplicate, Err(LayoutError::Duplicate { name: "w".into() }));
     for shape in [vec![2, 0], vec![usize::MAX, 2]] {
         let refused = ParamLayout::new([matrix("w", shape.clone())]);
-        assert_eq!(
-            refused,
-            Err(LayoutError::Shape {
-                name: "w".into(),
-                shape
-            })
-        );
+        assert_eq!(refused, Err(LayoutError::Shape { name: "w".into(), shape }));
     }
     let sum = ParamLayout::new([matrix("v", vec![2]), matrix("w", vec![usize::MAX])]);
     assert!(matches!(sum, Err(LayoutError::Shape { name, .. }) if name == "w"));
@@ -48,20 +38,10 @@ fn wrong_declarations_are_refused() {
 #[test]
 fn the_rule_follows_the_kind() {
     let regularized = |grouping: Grouping| -> Vec<bool> {
-        grouping
-            .decisions(&layout())
-            .iter()
-            .map(|decision| decision.regularized)
-            .collect()
+        grouping.decisions(&layout()).iter().map(|decision| decision.regularized).collect()
     };
-    assert_eq!(
-        regularized(Grouping::default()),
-        [false, false, true, false, false]
-    );
-    assert_eq!(
-        regularized(Grouping { embeddings: true }),
-        [true, false, true, false, false]
-    );
+    assert_eq!(regularized(Grouping::default()), [false, false, true, false, false]);
+    assert_eq!(regularized(Grouping { embeddings: true }), [true, false, true, false, false]);
 }
 
 #[test]

@@ -53,44 +53,24 @@ pub fn figure(rows: &[Row], parameter: Option<&str>) -> Result<Figure, GrokkingE
         points.iter_mut().for_each(|point| point.1 *= 100.0);
         Ok(points)
     };
-    let accuracy = Axis {
-        range: Some((0.0, 100.0)),
-        ..Axis::new("accuracy (%)", Scale::Linear)
-    };
+    let accuracy = Axis { range: Some((0.0, 100.0)), ..Axis::new("accuracy (%)", Scale::Linear) };
     let mut panel = Panel::new(steps.clone(), accuracy)
         .with(Series::new("train", 0, percent("train/accuracy")?))
-        .with(Series::new(
-            "validation",
-            1,
-            percent("validation/accuracy")?,
-        ));
+        .with(Series::new("validation", 1, percent("validation/accuracy")?));
     for (color, name) in ["train", "validation"].into_iter().enumerate() {
         if let Some(step) = first_learned(rows, &format!("{name}/accuracy")) {
             let label = format!("{name} 99 %: step {step}");
-            panel.marks.push(Mark {
-                x: step as f64,
-                label,
-                color,
-            });
+            panel.marks.push(Mark { x: step as f64, label, color });
         }
     }
-    let learned = panel.marks.iter().map(|mark| Mark {
-        label: String::new(),
-        ..mark.clone()
-    });
+    let learned = panel.marks.iter().map(|mark| Mark { label: String::new(), ..mark.clone() });
     let learned: Vec<_> = learned.collect();
     let mut figure = Figure::new("Grokking: modular addition");
     figure.panels.push(panel);
     if let Some(parameter) = parameter {
         let column = |kind: &str| points(rows, &format!("{kind}/{parameter}"));
-        let bound = Series {
-            dash: Dash::Dashed,
-            ..Series::new("bound κ", 6, column("kappa")?)
-        };
-        let lambda = Series {
-            side: Side::Right,
-            ..Series::new("λ", 2, column("lambda")?)
-        };
+        let bound = Series { dash: Dash::Dashed, ..Series::new("bound κ", 6, column("kappa")?) };
+        let lambda = Series { side: Side::Right, ..Series::new("λ", 2, column("lambda")?) };
         let mut panel = Panel::new(steps, Axis::new("R and κ", Scale::Linear))
             .with(Series::new(format!("R of {parameter}"), 3, column("r")?))
             .with(bound)
@@ -112,17 +92,9 @@ pub fn first_learned(rows: &[Row], column: &str) -> Option<u64> {
 
 /// Step and value of a column; NaN where it is not defined, which is a gap in a series.
 fn points(rows: &[Row], column: &str) -> Result<Vec<(f64, f64)>, GrokkingError> {
-    if !rows
-        .iter()
-        .any(|row| row.scalars.iter().any(|(name, _)| name == column))
-    {
-        return Err(GrokkingError::NoColumn {
-            column: column.to_owned(),
-        });
+    if !rows.iter().any(|row| row.scalars.iter().any(|(name, _)| name == column)) {
+        return Err(GrokkingError::NoColumn { column: column.to_owned() });
     }
     // Steps are far below 2⁵³, so the cast is exact.
-    Ok(rows
-        .iter()
-        .map(|row| (row.step as f64, row.get(column).unwrap_or(f64::NAN)))
-        .collect())
+    Ok(rows.iter().map(|row| (row.step as f64, row.get(column).unwrap_or(f64::NAN))).collect())
 }

@@ -141,15 +141,8 @@ impl<'a> Layout<'a> {
         y += 8.0;
 
         // Frames are aligned, so the widest labels of all panels set the margins.
-        let rulers: Vec<_> = figure
-            .panels
-            .iter()
-            .map(|panel| rulers(figure, panel))
-            .collect();
-        let left_margin = rulers
-            .iter()
-            .map(|(_, left, _)| labels_width(left))
-            .fold(0.0, f64::max);
+        let rulers: Vec<_> = figure.panels.iter().map(|panel| rulers(figure, panel)).collect();
+        let left_margin = rulers.iter().map(|(_, left, _)| labels_width(left)).fold(0.0, f64::max);
         let right_margin = rulers
             .iter()
             .filter_map(|(_, _, right)| right.as_ref())
@@ -161,12 +154,7 @@ impl<'a> Layout<'a> {
 
         let mut panels = Vec::new();
         for (index, (panel, (x, y_left, y_right))) in figure.panels.iter().zip(rulers).enumerate() {
-            let mut frame = Frame {
-                left,
-                top: y,
-                width,
-                height: FRAME,
-            };
+            let mut frame = Frame { left, top: y, width, height: FRAME };
             let legend = legend(panel, &mut frame);
             frame.top += 8.0;
             let marks = marks(panel, &x, &frame);
@@ -186,12 +174,7 @@ impl<'a> Layout<'a> {
                 has_data,
             });
         }
-        Self {
-            height: y + 2.0,
-            title,
-            subtitle,
-            panels,
-        }
+        Self { height: y + 2.0, title, subtitle, panels }
     }
 }
 
@@ -208,11 +191,7 @@ pub(super) fn labels_width(ruler: &Ruler) -> f64 {
                 + text_width(&exponent.to_string(), EXPONENT * TICK)
         }
     };
-    ruler
-        .ticks
-        .iter()
-        .map(|tick| width(&tick.label))
-        .fold(0.0, f64::max)
+    ruler.ticks.iter().map(|tick| width(&tick.label)).fold(0.0, f64::max)
 }
 
 /// Smallest and largest of a coordinate over the points of a panel that its axes can show.
@@ -237,18 +216,12 @@ fn extent(
 }
 
 fn joined(extent: Option<(f64, f64)>, value: f64) -> (f64, f64) {
-    extent.map_or((value, value), |(low, high): (f64, f64)| {
-        (low.min(value), high.max(value))
-    })
+    extent.map_or((value, value), |(low, high): (f64, f64)| (low.min(value), high.max(value)))
 }
 
 /// The side that something meant for `side` is drawn on.
 fn drawn_on(panel: &Panel, side: Side) -> Side {
-    if panel.y_right.is_some() {
-        side
-    } else {
-        Side::Left
-    }
+    if panel.y_right.is_some() { side } else { Side::Left }
 }
 
 fn axis(panel: &Panel, side: Side) -> &Axis {
@@ -264,9 +237,7 @@ fn rulers(figure: &Figure, panel: &Panel) -> (Ruler, Ruler, Option<Ruler>) {
         .iter()
         .filter(|other| other.x == panel.x)
         .filter_map(|other| extent(other, other.x.scale, |point| point.0, None))
-        .fold(None, |extent, (low, high)| {
-            Some(joined(Some(joined(extent, low)), high))
-        });
+        .fold(None, |extent, (low, high)| Some(joined(Some(joined(extent, low)), high)));
     let x = Ruler::new(&panel.x, shared, Fit::Tight, 8);
     let y = |axis: &Axis, side: Side| {
         let data = extent(panel, axis.scale, |point| point.1, Some(side));
@@ -289,23 +260,17 @@ fn legend(panel: &Panel, frame: &mut Frame) -> Vec<Entry> {
         _ => label.to_owned(),
     };
     let curves = panel.series.iter().map(|series| {
-        let key = Key::Curve {
-            color: series.color,
-            dash: series.dash,
-        };
+        let key = Key::Curve { color: series.color, dash: series.dash };
         (key, series.label.as_str(), series.side)
     });
     let references = panel
         .references
         .iter()
         .map(|reference| (Key::Reference, reference.label.as_str(), reference.side));
-    let marks = panel.marks.iter().map(|mark| {
-        (
-            Key::Mark { color: mark.color },
-            mark.label.as_str(),
-            Side::Left,
-        )
-    });
+    let marks = panel
+        .marks
+        .iter()
+        .map(|mark| (Key::Mark { color: mark.color }, mark.label.as_str(), Side::Left));
     let mut entries: Vec<Entry> = Vec::new();
     let mut x = frame.left;
     for (key, label, side) in curves.chain(references).chain(marks) {
@@ -318,12 +283,7 @@ fn legend(panel: &Panel, frame: &mut Frame) -> Vec<Entry> {
             x = frame.left;
             frame.top += LEGEND_LINE;
         }
-        entries.push(Entry {
-            key,
-            text,
-            x,
-            y: frame.top + 0.7 * LEGEND_LINE,
-        });
+        entries.push(Entry { key, text, x, y: frame.top + 0.7 * LEGEND_LINE });
         x += width + ENTRY_GAP;
     }
     if !entries.is_empty() {
@@ -339,10 +299,7 @@ fn marks(panel: &Panel, x: &Ruler, frame: &Frame) -> Vec<PlacedMark> {
         .iter()
         .filter_map(|mark| Some((x.at(mark.x)?, mark)))
         .filter(|(at, _)| (0.0..=1.0).contains(at))
-        .map(|(at, mark)| PlacedMark {
-            x: frame.x(at),
-            color: mark.color,
-        })
+        .map(|(at, mark)| PlacedMark { x: frame.x(at), color: mark.color })
         .collect();
     marks.sort_by(|a, b| a.x.total_cmp(&b.x));
     marks

@@ -115,51 +115,29 @@ impl Ruler {
             Fit::Tight => (low, high),
             Fit::Roomy => {
                 let size = step.value();
-                (
-                    (low / size + 1e-9).floor() * size,
-                    (high / size - 1e-9).ceil() * size,
-                )
+                ((low / size + 1e-9).floor() * size, (high / size - 1e-9).ceil() * size)
             }
         };
         let values = multiples(step, low, high);
         let notation = Notation::of(&values);
-        let mut ruler = Self {
-            scale: Scale::Linear,
-            low,
-            high,
-            ticks: vec![],
-            minor: vec![],
-        };
+        let mut ruler = Self { scale: Scale::Linear, low, high, ticks: vec![], minor: vec![] };
         ruler.ticks = values
             .into_iter()
-            .map(|value| Tick {
-                at: ruler.fraction(value.value()),
-                label: notation.label(value),
-            })
+            .map(|value| Tick { at: ruler.fraction(value.value()), label: notation.label(value) })
             .collect();
         ruler
     }
 
     /// `low` and `high` are log10 of the range.
     fn log(low: f64, high: f64, wanted: usize) -> Self {
-        let mut ruler = Self {
-            scale: Scale::Log,
-            low,
-            high,
-            ticks: vec![],
-            minor: vec![],
-        };
+        let mut ruler = Self { scale: Scale::Log, low, high, ticks: vec![], minor: vec![] };
         // Exponents are between −324 and 308.
         let (first, last) = (low.floor() as i32, high.ceil() as i32);
         let inside = |at: &f64| (-1e-9..=1.0 + 1e-9).contains(at);
         let select = |factors: &[i64], every: i32| -> Vec<(f64, Decimal)> {
             (first..=last)
                 .filter(|exponent| exponent % every == 0)
-                .flat_map(|exponent| {
-                    factors
-                        .iter()
-                        .map(move |&count| Decimal { count, exponent })
-                })
+                .flat_map(|exponent| factors.iter().map(move |&count| Decimal { count, exponent }))
                 .map(|value| {
                     let log = libm::log10(value.count as f64) + f64::from(value.exponent);
                     (ruler.fraction(log), value)
@@ -184,20 +162,14 @@ impl Ruler {
                 .collect();
         }
         ruler.minor = if every == 1 {
-            select(&[2, 3, 4, 5, 6, 7, 8, 9], 1)
-                .into_iter()
-                .map(|(at, _)| at)
-                .collect()
+            select(&[2, 3, 4, 5, 6, 7, 8, 9], 1).into_iter().map(|(at, _)| at).collect()
         } else {
             select(&[1], 1).into_iter().map(|(at, _)| at).collect()
         };
         let notation = Notation::of(&chosen.iter().map(|(_, value)| *value).collect::<Vec<_>>());
         ruler.ticks = chosen
             .into_iter()
-            .map(|(at, value)| Tick {
-                at,
-                label: notation.label(value),
-            })
+            .map(|(at, value)| Tick { at, label: notation.label(value) })
             .collect();
         ruler
     }
@@ -225,34 +197,17 @@ fn step(span: f64, wanted: usize) -> Decimal {
     let raw = span / wanted.max(1) as f64 * (1.0 - 1e-9);
     let exponent = libm::log10(raw).floor() as i32;
     let mantissa = raw / power_of_ten(exponent);
-    match [1, 2, 5]
-        .into_iter()
-        .find(|&count| f64::from(count) >= mantissa)
-    {
-        Some(count) => Decimal {
-            count: i64::from(count),
-            exponent,
-        },
-        None => Decimal {
-            count: 1,
-            exponent: exponent + 1,
-        },
+    match [1, 2, 5].into_iter().find(|&count| f64::from(count) >= mantissa) {
+        Some(count) => Decimal { count: i64::from(count), exponent },
+        None => Decimal { count: 1, exponent: exponent + 1 },
     }
 }
 
 /// The multiples of `step` between `low` and `high`.
 fn multiples(step: Decimal, low: f64, high: f64) -> Vec<Decimal> {
     let size = step.value();
-    let (first, last) = (
-        (low / size - 1e-9).ceil() as i64,
-        (high / size + 1e-9).floor() as i64,
-    );
-    (first..=last)
-        .map(|times| Decimal {
-            count: times * step.count,
-            ..step
-        })
-        .collect()
+    let (first, last) = ((low / size - 1e-9).ceil() as i64, (high / size + 1e-9).floor() as i64);
+    (first..=last).map(|times| Decimal { count: times * step.count, ..step }).collect()
 }
 
 /// How the numbers of one axis are written, the same for all of them.
@@ -268,20 +223,14 @@ enum Notation {
 
 impl Notation {
     fn of(values: &[Decimal]) -> Self {
-        let largest = values
-            .iter()
-            .map(|value| value.value().abs())
-            .fold(0.0, f64::max);
+        let largest = values.iter().map(|value| value.value().abs()).fold(0.0, f64::max);
         let smallest = values
             .iter()
             .map(|value| value.value().abs())
             .filter(|value| *value > 0.0)
             .fold(f64::INFINITY, f64::min);
         if largest == 0.0 {
-            return Self::Unit {
-                exponent: 0,
-                letter: "",
-            };
+            return Self::Unit { exponent: 0, letter: "" };
         }
         // The nudge keeps exact powers, whose computed value can be one bit low, in their decade.
         let magnitude = largest * (1.0 + 1e-9);
@@ -293,22 +242,10 @@ impl Notation {
         let exponent = libm::log10(magnitude).floor() as i32;
         match magnitude {
             _ if !(1e-3..1.1e9).contains(&magnitude) => Self::Scientific { exponent },
-            _ if magnitude >= 1e6 && !powers => Self::Unit {
-                exponent: 6,
-                letter: "M",
-            },
-            _ if magnitude >= 1e4 && !powers => Self::Unit {
-                exponent: 3,
-                letter: "k",
-            },
-            _ if magnitude >= 1e4 => Self::Unit {
-                exponent: 3,
-                letter: "",
-            },
-            _ => Self::Unit {
-                exponent: 0,
-                letter: "",
-            },
+            _ if magnitude >= 1e6 && !powers => Self::Unit { exponent: 6, letter: "M" },
+            _ if magnitude >= 1e4 && !powers => Self::Unit { exponent: 3, letter: "k" },
+            _ if magnitude >= 1e4 => Self::Unit { exponent: 3, letter: "" },
+            _ => Self::Unit { exponent: 0, letter: "" },
         }
     }
 
@@ -322,10 +259,7 @@ impl Notation {
         match self {
             _ if value.count == 0 => Label::Plain("0".to_owned()),
             // A logarithmic axis over thousands: 1, 10, 100, 1k, 10k, …
-            Self::Unit {
-                exponent: 3,
-                letter: "",
-            } => {
+            Self::Unit { exponent: 3, letter: "" } => {
                 let (unit, letter) = match value.exponent {
                     ..3 => (0, ""),
                     3..6 => (3, "k"),
@@ -334,14 +268,10 @@ impl Notation {
                 Label::Plain(in_unit(unit) + letter)
             }
             Self::Unit { exponent, letter } => Label::Plain(in_unit(exponent) + letter),
-            Self::Scientific { exponent } => Label::Power {
-                factor: format!("{}\u{00b7}", in_unit(exponent)),
-                exponent,
-            },
-            Self::Powers => Label::Power {
-                factor: String::new(),
-                exponent: value.exponent,
-            },
+            Self::Scientific { exponent } => {
+                Label::Power { factor: format!("{}\u{00b7}", in_unit(exponent)), exponent }
+            }
+            Self::Powers => Label::Power { factor: String::new(), exponent: value.exponent },
         }
     }
 }

@@ -84,10 +84,8 @@ impl Canvas {
         if let [(x, y)] = points {
             let [x, y, r] = [*x, *y, pen.width].map(number);
             let color = pen.color;
-            let _ = writeln!(
-                self.text,
-                "<circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\" fill=\"{color}\"/>"
-            );
+            let _ =
+                writeln!(self.text, "<circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\" fill=\"{color}\"/>");
             return;
         }
         self.text.push_str("<path d=\"");
@@ -151,11 +149,7 @@ impl Canvas {
             Anchor::Middle => "middle",
             Anchor::End => "end",
         };
-        let weight = if style.bold {
-            " font-weight=\"bold\""
-        } else {
-            ""
-        };
+        let weight = if style.bold { " font-weight=\"bold\"" } else { "" };
         let [x, y, size] = [x, y, style.size].map(number);
         let _ = writeln!(
             self.text,
@@ -172,11 +166,7 @@ pub(super) const EXPONENT: f64 = 0.75;
 /// A coordinate with two decimals; zero has no sign.
 fn number(value: f64) -> String {
     let text = format!("{value:.2}");
-    if text == "-0.00" {
-        "0.00".to_owned()
-    } else {
-        text
-    }
+    if text == "-0.00" { "0.00".to_owned() } else { text }
 }
 
 /// A text for use between tags and in attributes. Characters that XML 1.0 cannot hold are replaced.

@@ -11,11 +11,7 @@ fn tags(svg: &str) -> Vec<String> {
         let text = &rest[..start];
         assert!(!text.contains('>'), "{text}");
         for entity in text.split('&').skip(1) {
-            assert!(
-                ["amp;", "lt;", "gt;", "quot;"]
-                    .iter()
-                    .any(|known| entity.starts_with(known))
-            );
+            assert!(["amp;", "lt;", "gt;", "quot;"].iter().any(|known| entity.starts_with(known)));
         }
         let end = start + rest[start..].find('>').unwrap();
         let tag = &rest[start + 1..end];
@@ -24,27 +20,13 @@ fn tags(svg: &str) -> Vec<String> {
             assert_eq!(open.pop().as_deref(), Some(name));
             continue;
         }
-        let (body, closed) = tag
-            .strip_suffix('/')
-            .map_or((tag, false), |body| (body, true));
+        let (body, closed) = tag.strip_suffix('/').map_or((tag, false), |body| (body, true));
         let name = body.split(' ').next().unwrap();
         let pieces: Vec<_> = body[name.len()..].split('"').collect();
         assert_eq!(pieces.len() % 2, 1, "{tag}");
         let names = pieces.iter().step_by(2).filter(|piece| !piece.is_empty());
-        assert!(
-            names
-                .clone()
-                .all(|piece| piece.starts_with(' ') && piece.ends_with('=')),
-            "{tag}"
-        );
-        assert!(
-            !pieces
-                .iter()
-                .skip(1)
-                .step_by(2)
-                .any(|value| value.contains("NaN")),
-            "{tag}"
-        );
+        assert!(names.clone().all(|piece| piece.starts_with(' ') && piece.ends_with('=')), "{tag}");
+        assert!(!pieces.iter().skip(1).step_by(2).any(|value| value.contains("NaN")), "{tag}");
         let mut sorted: Vec<_> = names.collect();
         let count = sorted.len();
         sorted.sort_unstable();
@@ -78,17 +60,9 @@ fn curves(svg: &str) -> Vec<String> {
 }
 
 fn labels(scale: Scale, low: f64, high: f64) -> Vec<String> {
-    let axis = Axis {
-        range: Some((low, high)),
-        ..Axis::new("", scale)
-    };
+    let axis = Axis { range: Some((low, high)), ..Axis::new("", scale) };
     let ruler = Ruler::new(&axis, None, Fit::Tight, 5);
-    assert!(
-        ruler
-            .ticks
-            .iter()
-            .all(|tick| (-1e-9..=1.0 + 1e-9).contains(&tick.at))
-    );
+    assert!(ruler.ticks.iter().all(|tick| (-1e-9..=1.0 + 1e-9).contains(&tick.at)));
     let text = |label: &Label| match label {
         Label::Plain(text) => text.clone(),
         Label::Power { factor, exponent } => format!("{factor}10^{exponent}"),
@@ -101,21 +75,12 @@ fn ticks_are_round_numbers() {
     let linear = |low, high| labels(Scale::Linear, low, high);
     assert_eq!(linear(0.0, 100.0), ["0", "20", "40", "60", "80", "100"]);
     assert_eq!(linear(0.03, 0.97), ["0.2", "0.4", "0.6", "0.8"]);
-    assert_eq!(
-        linear(-1.0, 1.0),
-        ["\u{2212}1.0", "\u{2212}0.5", "0", "0.5", "1.0"]
-    );
+    assert_eq!(linear(-1.0, 1.0), ["\u{2212}1.0", "\u{2212}0.5", "0", "0.5", "1.0"]);
     assert_eq!(linear(0.0, 200_000.0), ["0", "50k", "100k", "150k", "200k"]);
     assert_eq!(linear(0.0, 3e6), ["0", "1M", "2M", "3M"]);
     assert_eq!(linear(0.0, 1.5e6), ["0", "0.5M", "1.0M", "1.5M"]);
-    assert_eq!(
-        linear(0.0, 4e-5),
-        ["0", "1·10^-5", "2·10^-5", "3·10^-5", "4·10^-5"]
-    );
-    assert_eq!(
-        linear(0.0, 4e12),
-        ["0", "1·10^12", "2·10^12", "3·10^12", "4·10^12"]
-    );
+    assert_eq!(linear(0.0, 4e-5), ["0", "1·10^-5", "2·10^-5", "3·10^-5", "4·10^-5"]);
+    assert_eq!(linear(0.0, 4e12), ["0", "1·10^12", "2·10^12", "3·10^12", "4·10^12"]);
     assert_eq!(linear(1e6, 1e6 + 2.0).len(), 5);
 }
 
@@ -130,12 +95,7 @@ fn ticks_of_a_logarithmic_axis_are_decades_or_what_fits_between() {
     assert_eq!(log(3.0, 4.0), ["3.0", "3.2", "3.4", "3.6", "3.8", "4.0"]);
     assert!((3..=8).contains(&log(1e-300, 1e300).len()));
     assert!((3..=8).contains(&log(5e-324, 1e-300).len()));
-    let ruler = Ruler::new(
-        &Axis::new("", Scale::Log),
-        Some((1.0, 1000.0)),
-        Fit::Tight,
-        5,
-    );
+    let ruler = Ruler::new(&Axis::new("", Scale::Log), Some((1.0, 1000.0)), Fit::Tight, 5);
     assert_eq!(ruler.minor.len(), 24);
     assert!((ruler.at(10.0).unwrap() - 1.0 / 3.0).abs() < 1e-12);
     assert_eq!(ruler.at(0.0), None);
@@ -151,10 +111,7 @@ fn every_range_gets_a_few_ticks() {
                 let high = low * (1.0 + factor);
                 if high <= 1e300 {
                     let count = labels(scale, low, high).len();
-                    assert!(
-                        (2..=10).contains(&count),
-                        "{scale:?} {low:e}..{high:e}: {count}"
-                    );
+                    assert!((2..=10).contains(&count), "{scale:?} {low:e}..{high:e}: {count}");
                 }
             }
         }
@@ -163,16 +120,7 @@ fn every_range_gets_a_few_ticks() {
 
 #[test]
 fn hostile_input_is_still_a_picture() {
-    let values = [
-        f64::NAN,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        0.0,
-        -1.0,
-        1e308,
-        5e-324,
-        1.0,
-    ];
+    let values = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -1.0, 1e308, 5e-324, 1.0];
     for scale in [Scale::Linear, Scale::Log] {
         tags(&svg(panel(scale, vec![])));
         for a in values {
@@ -180,16 +128,8 @@ fn hostile_input_is_still_a_picture() {
             for b in values {
                 let mut panel = panel(scale, vec![(a, b), (1.0, 1.0), (b, a)]);
                 panel.y_left.range = Some((a, b));
-                panel.references.push(Reference {
-                    y: a,
-                    label: "r".into(),
-                    side: Side::Left,
-                });
-                panel.marks.push(Mark {
-                    x: b,
-                    label: "m".into(),
-                    color: usize::MAX,
-                });
+                panel.references.push(Reference { y: a, label: "r".into(), side: Side::Left });
+                panel.marks.push(Mark { x: b, label: "m".into(), color: usize::MAX });
                 tags(&svg(panel));
             }
         }
@@ -204,39 +144,19 @@ fn hostile_input_is_still_a_picture() {
 
 #[test]
 fn gaps_break_a_line_and_what_a_scale_cannot_show_does_not() {
-    let points = |middle| {
-        vec![
-            (0.0, 1.0),
-            (1.0, 2.0),
-            (2.0, middle),
-            (3.0, 4.0),
-            (4.0, 9.0),
-        ]
-    };
+    let points = |middle| vec![(0.0, 1.0), (1.0, 2.0), (2.0, middle), (3.0, 4.0), (4.0, 9.0)];
     assert_eq!(curves(&svg(panel(Scale::Log, points(3.0)))).len(), 1);
     assert_eq!(curves(&svg(panel(Scale::Log, points(f64::NAN)))).len(), 2);
     let dropped = curves(&svg(panel(Scale::Log, points(0.0))));
     assert_eq!(dropped.len(), 1);
     assert_eq!(dropped[0].matches('L').count(), 3, "{dropped:?}");
-    let lonely = vec![
-        (0.0, 1.0),
-        (1.0, f64::NAN),
-        (2.0, 3.0),
-        (3.0, f64::NAN),
-        (4.0, 1.0),
-    ];
-    assert!(
-        curves(&svg(panel(Scale::Linear, lonely)))
-            .iter()
-            .all(|c| c.starts_with("circle"))
-    );
+    let lonely = vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0), (3.0, f64::NAN), (4.0, 1.0)];
+    assert!(curves(&svg(panel(Scale::Linear, lonely))).iter().all(|c| c.starts_with("circle")));
 }
 
 #[test]
 fn a_long_series_is_thinned_to_what_is_seen() {
-    let mut points: Vec<_> = (0..1_000_000)
-        .map(|i| (f64::from(i), f64::from(i % 7)))
-        .collect();
+    let mut points: Vec<_> = (0..1_000_000).map(|i| (f64::from(i), f64::from(i % 7))).collect();
     points[500_001].1 = 100.0;
     let long = svg(panel(Scale::Linear, points));
     assert!(long.len() < 150_000, "{}", long.len());
@@ -246,30 +166,17 @@ fn a_long_series_is_thinned_to_what_is_seen() {
         .split(['M', 'L', '"'])
         .filter_map(|point| point.split_once(' ')?.1.parse::<f64>().ok())
         .fold(f64::INFINITY, f64::min);
-    let frame_top = long
-        .split("overflow")
-        .next()
-        .unwrap()
-        .rsplit("y=\"")
-        .next()
-        .unwrap();
+    let frame_top = long.split("overflow").next().unwrap().rsplit("y=\"").next().unwrap();
     let frame_top: f64 = frame_top.split('"').next().unwrap().parse().unwrap();
     // The window begins two units above the frame.
-    assert!(
-        (lowest - frame_top - 2.0).abs() < 0.02,
-        "{lowest} {frame_top}"
-    );
+    assert!((lowest - frame_top - 2.0).abs() < 0.02, "{lowest} {frame_top}");
 }
 
 #[test]
 fn the_same_figure_gives_the_same_bytes_and_equal_axes_share_their_range() {
     let mut figure = Figure::new("two");
-    figure
-        .panels
-        .push(panel(Scale::Linear, vec![(0.0, 0.0), (10.0, 1.0)]));
-    figure
-        .panels
-        .push(panel(Scale::Linear, vec![(5.0, 0.0), (20.0, 1.0)]));
+    figure.panels.push(panel(Scale::Linear, vec![(0.0, 0.0), (10.0, 1.0)]));
+    figure.panels.push(panel(Scale::Linear, vec![(5.0, 0.0), (20.0, 1.0)]));
     let svg = figure.to_svg();
     assert_eq!(svg, figure.clone().to_svg());
     // Numbers stand below the lower panel alone, and end at its 20.
@@ -284,16 +191,8 @@ fn the_same_figure_gives_the_same_bytes_and_equal_axes_share_their_range() {
 fn legends_stay_on_the_card_and_do_not_touch() {
     let mut panel = panel(Scale::Linear, vec![(0.0, 0.0), (10.0, 1.0)]);
     for index in 0..20 {
-        panel.series.push(Series::new(
-            format!("a rather long name {index}"),
-            index,
-            vec![],
-        ));
-        panel.marks.push(Mark {
-            x: 5.0,
-            label: format!("mark {index}"),
-            color: index,
-        });
+        panel.series.push(Series::new(format!("a rather long name {index}"), index, vec![]));
+        panel.marks.push(Mark { x: 5.0, label: format!("mark {index}"), color: index });
     }
     let mut figure = Figure::new("t");
     figure.panels.push(panel);

@@ -5,10 +5,7 @@ fn values_are_stable() {
     let mut random = Random::new(1, Stream::Init, 2);
     assert_eq!(random.bits(), 2_854_601_930_109_921_036);
     assert_eq!(random.uniform(), 0.18119135525576402);
-    assert_eq!(
-        random.normal_pair(),
-        [-0.5234382681750843, -0.9077536434590711]
-    );
+    assert_eq!(random.normal_pair(), [-0.5234382681750843, -0.9077536434590711]);
     assert_eq!(random.below(NonZeroU64::new(1000).unwrap()), 200);
     let mut order = [0; 8];
     random.permutation(&mut order);
@@ -61,15 +58,9 @@ fn uniform_and_normal_have_their_moments() {
     let variance = normals.iter().map(|x| x * x).sum::<f64>() / f64::from(n);
     assert!(mean.abs() < 0.03, "{mean}");
     assert!((variance - 4.0).abs() < 0.08, "{variance}");
-    let product = normals
-        .chunks_exact(2)
-        .map(|pair| pair[0] * pair[1])
-        .sum::<f64>()
-        / f64::from(n / 2);
-    assert!(
-        product.abs() < 0.08,
-        "the two of a pair are uncorrelated: {product}"
-    );
+    let product =
+        normals.chunks_exact(2).map(|pair| pair[0] * pair[1]).sum::<f64>() / f64::from(n / 2);
+    assert!(product.abs() < 0.08, "the two of a pair are uncorrelated: {product}");
 }
 
 #[test]
@@ -79,15 +70,10 @@ fn bounded_integers_are_uniform() {
     for _ in 0..70_000 {
         counts[random.below(NonZeroU64::new(7).unwrap()) as usize] += 1;
     }
-    assert!(
-        counts.iter().all(|&count| (count - 10_000).abs() < 450),
-        "{counts:?}"
-    );
+    assert!(counts.iter().all(|&count| (count - 10_000).abs() < 450), "{counts:?}");
     // With a bound of 3·2⁶², a generator without rejection would favour multiples of 3.
     let bound = NonZeroU64::new(3 << 62).unwrap();
-    let multiples = (0..30_000)
-        .filter(|_| random.below(bound).is_multiple_of(3))
-        .count();
+    let multiples = (0..30_000).filter(|_| random.below(bound).is_multiple_of(3)).count();
     assert!(multiples.abs_diff(10_000) < 350, "{multiples}");
     assert_eq!(random.below(NonZeroU64::MIN), 0);
 }
@@ -102,9 +88,6 @@ fn every_permutation_of_three_is_equally_likely() {
         *counts.entry(order).or_insert(0_usize) += 1;
     }
     assert_eq!(counts.len(), 6);
-    assert!(
-        counts.values().all(|count| count.abs_diff(10_000) < 450),
-        "{counts:?}"
-    );
+    assert!(counts.values().all(|count| count.abs_diff(10_000) < 450), "{counts:?}");
     random.permutation(&mut []);
 }

@@ -22,10 +22,7 @@ pub fn replace(
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
     let Some(name) = path.file_name() else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the path ends in no file name",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path ends in no file name"));
     };
     let mut temporary_name = std::ffi::OsString::from(".");
     temporary_name.push(name);

@@ -13,14 +13,8 @@ fn a_made_name_takes_the_first_free_suffix_and_a_given_one_has_to_be_free() {
     let runs = tempdir().unwrap();
     let name = |run: &RunFolder| run.path().file_name().unwrap().to_str().unwrap().to_owned();
     assert_eq!(name(&make(runs.path(), "adamcpr std")), "adamcpr-std-seed3");
-    assert_eq!(
-        name(&make(runs.path(), "adamcpr std")),
-        "adamcpr-std-seed3-2"
-    );
-    assert_eq!(
-        name(&make(runs.path(), "adamcpr/std")),
-        "adamcpr-std-seed3-3"
-    );
+    assert_eq!(name(&make(runs.path(), "adamcpr std")), "adamcpr-std-seed3-2");
+    assert_eq!(name(&make(runs.path(), "adamcpr/std")), "adamcpr-std-seed3-3");
     assert_eq!(name(&make(runs.path(), "")), "seed3");
     assert_eq!(name(&make(runs.path(), "../../up")), "up-seed3");
     let long = make(runs.path(), &"x".repeat(1000));
@@ -34,42 +28,19 @@ fn a_made_name_takes_the_first_free_suffix_and_a_given_one_has_to_be_free() {
     assert!(matches!(&error, RunFolderError::Exists { path } if path.ends_with("grokking/mine")));
     assert!(error.to_string().contains("choose another name"), "{error}");
     assert_eq!(fs::read(run.file("config.toml")).unwrap(), b"seed = 3\n");
-    for bad in [
-        "",
-        ".",
-        "..",
-        "a/b",
-        "a b",
-        "-rf",
-        "\u{e9}",
-        &"x".repeat(161),
-    ] {
-        assert!(
-            matches!(given(bad), Err(RunFolderError::Name { what: "run", .. })),
-            "{bad}"
-        );
+    for bad in ["", ".", "..", "a/b", "a b", "-rf", "\u{e9}", &"x".repeat(161)] {
+        assert!(matches!(given(bad), Err(RunFolderError::Name { what: "run", .. })), "{bad}");
     }
     let experiment = RunFolder::create(runs.path(), "../x", RunName::Given("a"));
-    assert!(matches!(
-        experiment,
-        Err(RunFolderError::Name {
-            what: "experiment",
-            ..
-        })
-    ));
+    assert!(matches!(experiment, Err(RunFolderError::Name { what: "experiment", .. })));
 }
 
 #[test]
 fn processes_that_start_together_get_folders_of_their_own() {
     let runs = tempdir().unwrap();
     let paths: std::collections::BTreeSet<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| make(runs.path(), "same")))
-            .collect();
-        threads
-            .into_iter()
-            .map(|run| run.join().unwrap().path().to_owned())
-            .collect()
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| make(runs.path(), "same"))).collect();
+        threads.into_iter().map(|run| run.join().unwrap().path().to_owned()).collect()
     });
     assert_eq!(paths.len(), 8);
 }
@@ -79,25 +50,16 @@ fn a_run_is_open_once() {
     let runs = tempdir().unwrap();
     let run = make(runs.path(), "a");
     let path = run.path().to_owned();
-    assert!(matches!(
-        RunFolder::open(&path),
-        Err(RunFolderError::NotARun { .. })
-    ));
+    assert!(matches!(RunFolder::open(&path), Err(RunFolderError::NotARun { .. })));
     run.write("config.toml", b"").unwrap();
     let error = RunFolder::open(&path).unwrap_err();
     assert!(matches!(error, RunFolderError::InUse { .. }), "{error}");
-    assert!(
-        error.to_string().contains("in use by another process"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("in use by another process"), "{error}");
     drop(run);
     fs::remove_dir(path.join(CHECKPOINTS)).unwrap();
     let run = RunFolder::open(&path).unwrap();
     assert!(run.checkpoints().is_dir());
-    assert!(matches!(
-        RunFolder::open(&path),
-        Err(RunFolderError::InUse { .. })
-    ));
+    assert!(matches!(RunFolder::open(&path), Err(RunFolderError::InUse { .. })));
     let nowhere = RunFolder::open(&runs.path().join("nowhere"));
     assert!(matches!(nowhere, Err(RunFolderError::NotARun { .. })));
 }
@@ -146,11 +108,7 @@ fn a_failed_write_leaves_the_old_file() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 
     // What a kill leaves behind does not get in the way.
-    fs::write(
-        folder.path().join(".summary.json.tmp"),
-        b"remains of an earlier attempt",
-    )
-    .unwrap();
+    fs::write(folder.path().join(".summary.json.tmp"), b"remains of an earlier attempt").unwrap();
     replace(&path, |file| file.write_all(b"new")).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"new");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -171,17 +129,11 @@ fn errors_name_the_path_and_what_to_do() {
     fs::write(&file, b"").unwrap();
     let error = RunFolder::create(&file, "grokking", RunName::Given("a")).unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.contains("file/grokking") && text.contains("choose another place"),
-        "{text}"
-    );
+    assert!(text.contains("file/grokking") && text.contains("choose another place"), "{text}");
     let run = make(runs.path(), "a");
     fs::create_dir(run.file("plot.svg")).unwrap();
     let text = run.write("plot.svg", b"").unwrap_err().to_string();
-    assert!(
-        text.contains("cannot write") && text.contains("plot.svg"),
-        "{text}"
-    );
+    assert!(text.contains("cannot write") && text.contains("plot.svg"), "{text}");
 }
 
 #[test]
@@ -193,32 +145,12 @@ fn the_environment_is_the_same_twice_and_says_nothing_private() {
     assert_eq!(back, environment);
     let fields: serde_json::Map<_, _> = serde_json::from_str(&json).unwrap();
     let names: Vec<_> = fields.keys().map(String::as_str).collect();
-    assert_eq!(
-        names,
-        [
-            "version",
-            "git_commit",
-            "cpu",
-            "cores",
-            "os",
-            "arch",
-            "seed"
-        ]
-    );
-    assert!(
-        !json.contains('\\') && !json.contains(env!("CARGO_MANIFEST_DIR")),
-        "{json}"
-    );
+    assert_eq!(names, ["version", "git_commit", "cpu", "cores", "os", "arch", "seed"]);
+    assert!(!json.contains('\\') && !json.contains(env!("CARGO_MANIFEST_DIR")), "{json}");
     if let Some(commit) = environment.git_commit {
         assert!(commit.len() >= 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
     let cpuinfo = "processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz: fast\nmodel name\t: Other\n";
-    assert_eq!(
-        environment::cpu_model(cpuinfo).unwrap(),
-        "Some CPU @ 2.0GHz: fast"
-    );
-    assert_eq!(
-        environment::cpu_model("processor : 0\nmodel name :\n"),
-        None
-    );
+    assert_eq!(environment::cpu_model(cpuinfo).unwrap(), "Some CPU @ 2.0GHz: fast");
+    assert_eq!(environment::cpu_model("processor : 0\nmodel name :\n"), None);
 }

@@ -5,9 +5,7 @@ fn batches(examples: usize, size: usize, seed: u64) -> Batches {
 }
 
 fn epoch(batches: &mut Batches) -> Vec<usize> {
-    (0..batches.per_epoch())
-        .flat_map(|_| batches.next_batch().to_vec())
-        .collect()
+    (0..batches.per_epoch()).flat_map(|_| batches.next_batch().to_vec()).collect()
 }
 
 #[test]
@@ -28,11 +26,7 @@ fn the_order_is_a_function_of_seed_and_epoch() {
     assert_ne!(zeroth, next);
     assert_ne!(zeroth, epoch(&mut batches(100, 7, 2)));
     let mut other_size = batches(100, 9, 1);
-    assert_eq!(
-        zeroth,
-        epoch(&mut other_size),
-        "the batch size cuts the order, no more"
-    );
+    assert_eq!(zeroth, epoch(&mut other_size), "the batch size cuts the order, no more");
     let mut late = batches(100, 7, 1);
     late.seek(Cursor { epoch: 1, batch: 0 });
     assert_eq!(next, epoch(&mut late));

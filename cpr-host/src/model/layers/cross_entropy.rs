@@ -64,11 +64,7 @@ fn largest<T: Exp>(row: &[T]) -> T {
             lanes[lane] = larger(lanes[lane], chunk[lane]);
         }
     }
-    lanes
-        .iter()
-        .chain(rest)
-        .copied()
-        .fold(T::neg_infinity(), larger)
+    lanes.iter().chain(rest).copied().fold(T::neg_infinity(), larger)
 }
 
 fn sum<T: Exp>(row: &[T]) -> f64 {
@@ -129,17 +125,9 @@ mod tests {
         let mut row = [0.0_f32, 30.0, 0.0];
         let outcome = forward(&mut row, 1);
         let others = 2.0 * libm::exp(-30.0);
-        assert!(
-            (outcome.loss / others - 1.0).abs() < 1e-2,
-            "{}",
-            outcome.loss
-        );
+        assert!((outcome.loss / others - 1.0).abs() < 1e-2, "{}", outcome.loss);
         backward(&mut row, 1, &outcome, 1.0);
-        assert!(
-            (f64::from(row[1]) / -others - 1.0).abs() < 1e-2,
-            "{}",
-            row[1]
-        );
+        assert!((f64::from(row[1]) / -others - 1.0).abs() < 1e-2, "{}", row[1]);
     }
 
     #[test]

@@ -122,9 +122,6 @@ mod tests {
     #[test]
     fn values_are_stable() {
         assert_eq!((-1.0_f32).exp_nonpositive().to_bits(), 1_052_531_378);
-        assert_eq!(
-            (-10.5_f64).exp_nonpositive().to_bits(),
-            4_538_748_550_476_374_202
-        );
+        assert_eq!((-10.5_f64).exp_nonpositive().to_bits(), 4_538_748_550_476_374_202);
     }
 }

@@ -29,13 +29,7 @@ impl<'a, T: Real> Matrix<'a, T> {
     pub fn new(data: &'a [T], columns: usize) -> Self {
         let columns = columns.max(1);
         let rows = data.len() / columns;
-        Self {
-            data,
-            rows,
-            columns,
-            row_stride: columns,
-            column_stride: 1,
-        }
+        Self { data, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
     /// Rows and columns exchanged.
@@ -123,9 +117,7 @@ mod tests {
     use super::*;
 
     fn numbers(count: usize, seed: usize) -> Vec<f64> {
-        (0..count)
-            .map(|i| ((i * 7 + seed * 13) % 23) as f64 - 11.0)
-            .collect()
+        (0..count).map(|i| ((i * 7 + seed * 13) % 23) as f64 - 11.0).collect()
     }
 
     fn naive(a: Matrix<'_, f64>, b: Matrix<'_, f64>) -> Vec<f64> {
@@ -142,13 +134,7 @@ mod tests {
 
     #[test]
     fn products_of_every_orientation() {
-        for (m, n, k) in [
-            (1, 1, 1),
-            (3, 5, 7),
-            (64, 114, 33),
-            (17, 128, 2),
-            (1, 40, 9),
-        ] {
+        for (m, n, k) in [(1, 1, 1), (3, 5, 7), (64, 114, 33), (17, 128, 2), (1, 40, 9)] {
             let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
             let lefts = [Matrix::new(&a, k), Matrix::new(&a, m).transposed()];
             let rights = [Matrix::new(&b, n), Matrix::new(&b, k).transposed()];
@@ -158,11 +144,7 @@ mod tests {
                     multiply(left, right, &mut out, false);
                     assert_eq!(out, naive(left, right));
                     multiply(left, right, &mut out, true);
-                    assert!(
-                        out.iter()
-                            .zip(naive(left, right))
-                            .all(|(&x, y)| x == 2.0 * y)
-                    );
+                    assert!(out.iter().zip(naive(left, right)).all(|(&x, y)| x == 2.0 * y));
                 }
             }
         }
@@ -182,12 +164,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "size of a product")]
     fn a_wrong_size_is_an_error_of_the_layer() {
-        multiply(
-            Matrix::new(&[1.0], 1),
-            Matrix::new(&[1.0], 1),
-            &mut [0.0; 2],
-            false,
-        );
+        multiply(Matrix::new(&[1.0], 1), Matrix::new(&[1.0], 1), &mut [0.0; 2], false);
     }
 
     #[test]

@@ -17,11 +17,7 @@ pub fn forward_with_bias<T: Real>(x: &mut [T], bias: &[T]) {
 /// The derivative at 0 is 0.
 pub fn backward<T: Real>(activation: &[T], gradient: &mut [T]) {
     for (gradient, &activation) in gradient.iter_mut().zip(activation) {
-        *gradient = if activation == T::ZERO {
-            T::ZERO
-        } else {
-            *gradient
-        };
+        *gradient = if activation == T::ZERO { T::ZERO } else { *gradient };
     }
 }
 

@@ -45,11 +45,7 @@ mod tests {
         let scores = [0.3, -1.2, 0.8];
         let weights = [2.0, -1.0, 0.5];
         let loss = |scores: [f64; 3]| -> f64 {
-            forward(scores)
-                .iter()
-                .zip(weights)
-                .map(|(p, w): (&f64, f64)| p * w)
-                .sum()
+            forward(scores).iter().zip(weights).map(|(p, w): (&f64, f64)| p * w).sum()
         };
         let gradient = backward(forward(scores), weights);
         for (i, gradient) in gradient.into_iter().enumerate() {

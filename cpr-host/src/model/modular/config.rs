@@ -72,12 +72,7 @@ impl ModularConfig {
         if heads == 0 || !dim.is_multiple_of(heads) {
             return Err(ModularConfigError::Heads { heads, dim });
         }
-        Ok(Self {
-            p,
-            dim,
-            heads,
-            mlp_ratio,
-        })
+        Ok(Self { p, dim, heads, mlp_ratio })
     }
 
     /// The modulus.
@@ -122,11 +117,7 @@ impl ModularConfig {
         let hidden = self.hidden();
         let declared = [
             ("token_embeddings.weight", vec![p + 1, dim], Embedding),
-            (
-                "position_embeddings.weight",
-                vec![POSITIONS, dim],
-                Embedding,
-            ),
+            ("position_embeddings.weight", vec![POSITIONS, dim], Embedding),
             ("layers.0.attn.in_proj_weight", vec![3 * dim, dim], Matrix),
             ("layers.0.attn.out_proj.weight", vec![dim, dim], Matrix),
             ("layers.0.mlp.0.weight", vec![hidden, dim], Matrix),
@@ -146,30 +137,14 @@ impl ModularConfig {
         let [square, wide] = [dim * dim, self.hidden() * dim];
         let embeddings = self.embeddings() * dim;
         let head = (p + 1) * dim;
-        [
-            embeddings,
-            square,
-            square,
-            square,
-            square,
-            wide,
-            self.hidden(),
-            wide,
-            dim,
-            head,
-        ]
+        [embeddings, square, square, square, square, wide, self.hidden(), wide, dim, head]
     }
 }
 
 impl Default for ModularConfig {
     /// The published size: p = 113, dim 128, 4 heads, MLP 4×128.
     fn default() -> Self {
-        Self {
-            p: 113,
-            dim: 128,
-            heads: 4,
-            mlp_ratio: 4,
-        }
+        Self { p: 113, dim: 128, heads: 4, mlp_ratio: 4 }
     }
 }
 
@@ -203,30 +178,8 @@ impl<'a, T> Weights<'a, T> {
             rest = after;
             part
         });
-        let [
-            embeddings,
-            query,
-            key,
-            value,
-            out_proj,
-            up,
-            up_bias,
-            down,
-            down_bias,
-            head,
-        ] = parts;
-        Self {
-            embeddings,
-            query,
-            key,
-            value,
-            out_proj,
-            up,
-            up_bias,
-            down,
-            down_bias,
-            head,
-        }
+        let [embeddings, query, key, value, out_proj, up, up_bias, down, down_bias, head] = parts;
+        Self { embeddings, query, key, value, out_proj, up, up_bias, down, down_bias, head }
     }
 }
 
@@ -253,29 +206,7 @@ impl<'a, T> Gradients<'a, T> {
             rest = after;
             part
         });
-        let [
-            embeddings,
-            query,
-            key,
-            value,
-            out_proj,
-            up,
-            up_bias,
-            down,
-            down_bias,
-            head,
-        ] = parts;
-        Self {
-            embeddings,
-            query,
-            key,
-            value,
-            out_proj,
-            up,
-            up_bias,
-            down,
-            down_bias,
-            head,
-        }
+        let [embeddings, query, key, value, out_proj, up, up_bias, down, down_bias, head] = parts;
+        Self { embeddings, query, key, value, out_proj, up, up_bias, down, down_bias, head }
     }
 }

@@ -82,14 +82,7 @@ impl<T: Exp> Tables<T> {
         weights: Weights<'_, T>,
     ) {
         let [p, dim, hidden] = [config.p(), config.dim(), config.hidden()];
-        let Self {
-            query_row,
-            query,
-            directions,
-            embedding_values,
-            embedding_scores,
-            ..
-        } = self;
+        let Self { query_row, query, directions, embedding_values, embedding_scores, .. } = self;
         let embeddings = Matrix::new(weights.embeddings, dim);
         let value = Matrix::new(weights.value, dim).transposed();
         let project = || {
@@ -204,16 +197,11 @@ impl<T: Exp> HeadGradient<T> {
             }
         }
         let [equals, position] = query_rows(p);
-        self.values
-            .copy_within(position * width..(position + 1) * width, equals * width);
+        self.values.copy_within(position * width..(position + 1) * width, equals * width);
         self.scores[equals] = self.scores[position];
 
         self.direction.fill(T::ZERO);
-        for (&score, row) in self
-            .scores
-            .iter()
-            .zip(step.weights.embeddings.chunks_exact(dim))
-        {
+        for (&score, row) in self.scores.iter().zip(step.weights.embeddings.chunks_exact(dim)) {
             add_scaled(&mut self.direction, score, row);
         }
         let scale = T::from_f64(1.0 / (width as f64).sqrt());

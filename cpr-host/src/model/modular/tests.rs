@@ -23,12 +23,8 @@ fn small(config: ModularConfig) -> (ModularTransformer<f64>, Vec<f64>) {
 #[test]
 fn names_shapes_and_count_are_the_published_ones() {
     let model = ModularTransformer::<f32>::new(ModularConfig::default());
-    let named: Vec<(&str, &[usize])> = model
-        .layout()
-        .params()
-        .iter()
-        .map(|p| (p.name.as_str(), p.shape.as_slice()))
-        .collect();
+    let named: Vec<(&str, &[usize])> =
+        model.layout().params().iter().map(|p| (p.name.as_str(), p.shape.as_slice())).collect();
     let expected: [(&str, &[usize]); 9] = [
         ("token_embeddings.weight", &[114, 128]),
         ("position_embeddings.weight", &[3, 128]),
@@ -56,11 +52,7 @@ fn initial_parameters_have_the_published_deviation() {
             assert_eq!(deviation, 0.0);
         } else {
             let error = deviation * 128.0_f64.sqrt() - 1.0;
-            assert!(
-                error.abs() < 5.0 / (2.0 * values.len() as f64).sqrt(),
-                "{}",
-                param.name
-            );
+            assert!(error.abs() < 5.0 / (2.0 * values.len() as f64).sqrt(), "{}", param.name);
         }
     }
     assert_ne!(model.init(2), params);
@@ -78,19 +70,11 @@ fn logits_and_losses_agree_with_the_whole_decoder() {
         let outcome = model.evaluate(&inline, &params, &examples).unwrap();
         let layout = model.layout.clone();
         let (loss, correct) = reference::loss(config, &layout, &params, &examples);
-        assert!(
-            (outcome.loss - loss).abs() < 1e-12 * loss,
-            "{} {loss}",
-            outcome.loss
-        );
+        assert!((outcome.loss - loss).abs() < 1e-12 * loss, "{} {loss}", outcome.loss);
         assert_eq!((outcome.correct, outcome.count), (correct, examples.len()));
 
         let weights = Weights::of(config, &params);
-        let step = Step {
-            config,
-            weights,
-            tables: &model.tables,
-        };
+        let step = Step { config, weights, tables: &model.tables };
         let tile = &mut model.tiles[0];
         for examples in examples.chunks(TILE) {
             tile.forward(&step, examples);
@@ -114,9 +98,7 @@ fn gradients_agree_with_differences_for_every_parameter() {
         let examples = &examples[..(TILE + 3).min(examples.len())];
         let inline = Workers::inline();
         let mut grads = vec![f64::NAN; params.len()];
-        model
-            .loss_and_grad(&inline, &params, examples, &mut grads)
-            .unwrap();
+        model.loss_and_grad(&inline, &params, examples, &mut grads).unwrap();
         for param in model.layout.clone().params() {
             let mut differences = Vec::new();
             for index in param.range.clone() {
@@ -130,11 +112,8 @@ fn gradients_agree_with_differences_for_every_parameter() {
                 params[index] = value;
             }
             let norm = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>().sqrt();
-            let errors: Vec<f64> = grads[param.range.clone()]
-                .iter()
-                .zip(&differences)
-                .map(|(g, d)| g - d)
-                .collect();
+            let errors: Vec<f64> =
+                grads[param.range.clone()].iter().zip(&differences).map(|(g, d)| g - d).collect();
             let error = norm(&errors) / norm(&differences);
             assert!(error < 1e-6, "{}: {error}", param.name);
         }
@@ -151,17 +130,13 @@ fn five_steps<T: Exp>(threads: usize) -> (Vec<T>, Vec<u64>) {
     let mut grads = vec![T::ZERO; params.len()];
     let mut losses = Vec::new();
     for batch in data.train[..4 * 512 + 246].chunks(512) {
-        let outcome = model
-            .loss_and_grad(&workers, &params, batch, &mut grads)
-            .unwrap();
+        let outcome = model.loss_and_grad(&workers, &params, batch, &mut grads).unwrap();
         losses.push(outcome.loss.to_bits());
         for (param, &grad) in params.iter_mut().zip(&grads) {
             *param = *param - T::from_f64(0.5) * grad;
         }
     }
-    let outcome = model
-        .evaluate(&workers, &params, &data.validation[..1000])
-        .unwrap();
+    let outcome = model.evaluate(&workers, &params, &data.validation[..1000]).unwrap();
     losses.extend([outcome.loss.to_bits(), outcome.correct as u64]);
     (params, losses)
 }
@@ -174,15 +149,9 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
         assert!(five_steps::<f32>(threads) == single, "{threads} threads");
     }
     assert!(five_steps::<f64>(3) == double);
-    assert!(
-        f64::from_bits(single.1[4]) < f64::from_bits(single.1[0]),
-        "the loss falls"
-    );
+    assert!(f64::from_bits(single.1[4]) < f64::from_bits(single.1[0]), "the loss falls");
     for (&single, &double) in single.0.iter().zip(&double.0) {
-        assert!(
-            (f64::from(single) - double).abs() < 1e-5,
-            "{single} {double}"
-        );
+        assert!((f64::from(single) - double).abs() < 1e-5, "{single} {double}");
     }
 }
 
@@ -194,9 +163,7 @@ fn a_batch_is_the_mean_of_its_parts() {
     let workers = workers(2);
     let mut gradient = |batch: &[Example]| {
         let mut grads = vec![f64::NAN; params.len()];
-        let outcome = model
-            .loss_and_grad(&workers, &params, batch, &mut grads)
-            .unwrap();
+        let outcome = model.loss_and_grad(&workers, &params, batch, &mut grads).unwrap();
         (outcome, grads)
     };
     for length in [1, 63, 64, 65, 129, 300] {
@@ -227,9 +194,7 @@ fn evaluation_is_the_forward_pass_of_training() {
     let data = ModularAddition::new(23, 1.0, 0).unwrap().train;
     let inline = Workers::inline();
     let mut grads = vec![0.0; params.len()];
-    let trained = model
-        .loss_and_grad(&inline, &params, &data, &mut grads)
-        .unwrap();
+    let trained = model.loss_and_grad(&inline, &params, &data, &mut grads).unwrap();
     let evaluated = model.evaluate(&inline, &params, &data).unwrap();
     assert!((trained.loss - evaluated.loss).abs() < 1e-14);
     assert_eq!(trained.correct, evaluated.correct);
@@ -241,18 +206,10 @@ fn nothing_to_learn_from() {
     let (mut model, params) = small(ModularConfig::new(5, 4, 1, 1).unwrap());
     let mut grads = vec![1.0; params.len()];
     let inline = Workers::inline();
-    let outcome = model
-        .loss_and_grad(&inline, &params, &[], &mut grads)
-        .unwrap();
+    let outcome = model.loss_and_grad(&inline, &params, &[], &mut grads).unwrap();
     assert!(outcome.loss.is_nan() && outcome.count == 0);
     assert!(grads.iter().all(|&grad| grad == 0.0));
-    assert!(
-        model
-            .evaluate(&inline, &params, &[])
-            .unwrap()
-            .accuracy()
-            .is_nan()
-    );
+    assert!(model.evaluate(&inline, &params, &[]).unwrap().accuracy().is_nan());
 }
 
 #[test]
@@ -270,27 +227,13 @@ fn what_does_not_fit_is_refused() {
     let inline = Workers::inline();
     let expected = params.len();
     let short = model.evaluate(&inline, &params[1..], &[]);
-    let refused = ModularInputError::Length {
-        what: "parameters",
-        given: expected - 1,
-        expected,
-    };
+    let refused = ModularInputError::Length { what: "parameters", given: expected - 1, expected };
     assert_eq!(short, Err(refused));
     let mut grads = vec![7.0; expected];
-    let example = Example {
-        a: 1,
-        b: 5,
-        label: 1,
-    };
+    let example = Example { a: 1, b: 5, label: 1 };
     let refused = model.loss_and_grad(&inline, &params, &[example], &mut grads);
     assert_eq!(refused, Err(ModularInputError::Example { example, p: 5 }));
     assert!(grads.iter().all(|&grad| grad == 7.0));
     let long = model.loss_and_grad(&inline, &params, &[], &mut vec![0.0; expected + 1]);
-    assert!(matches!(
-        long,
-        Err(ModularInputError::Length {
-            what: "gradients",
-            ..
-        })
-    ));
+    assert!(matches!(long, Err(ModularInputError::Length { what: "gradients", .. })));
 }

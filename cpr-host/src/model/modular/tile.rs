@@ -74,8 +74,7 @@ impl<T: Exp> Tile<T> {
     /// Fits the buffers to the number of examples, at most `TILE`: nothing is allocated.
     fn resize(&mut self, config: ModularConfig, rows: usize) {
         let [dim, hidden, heads] = [config.dim(), config.hidden(), config.heads()];
-        self.probabilities
-            .resize(rows * heads, [T::ZERO; POSITIONS]);
+        self.probabilities.resize(rows * heads, [T::ZERO; POSITIONS]);
         self.d_scores.resize(rows * heads, [T::ZERO; POSITIONS]);
         self.hidden.resize(rows * hidden, T::ZERO);
         self.d_hidden.resize(rows * hidden, T::ZERO);
@@ -94,11 +93,7 @@ impl<T: Exp> Tile<T> {
 
     /// The logits of up to `TILE` examples.
     pub(super) fn forward(&mut self, step: &Step<'_, T>, examples: &[Example]) {
-        let Step {
-            config,
-            weights,
-            tables,
-        } = *step;
+        let Step { config, weights, tables } = *step;
         let [dim, hidden] = [config.dim(), config.hidden()];
         self.resize(config, examples.len());
 
@@ -107,20 +102,10 @@ impl<T: Exp> Tile<T> {
             row.copy_from_slice(&tables.query_row);
         }
         let out_proj = Matrix::new(&tables.out_proj, dim);
-        multiply(
-            Matrix::new(&self.mixed, dim),
-            out_proj,
-            &mut self.residual,
-            true,
-        );
+        multiply(Matrix::new(&self.mixed, dim), out_proj, &mut self.residual, true);
 
         let up = Matrix::new(&tables.up, hidden);
-        multiply(
-            Matrix::new(&self.residual, dim),
-            up,
-            &mut self.hidden,
-            false,
-        );
+        multiply(Matrix::new(&self.residual, dim), up, &mut self.hidden, false);
         relu::forward_with_bias(&mut self.hidden, weights.up_bias);
 
         self.output.copy_from_slice(&self.residual);
@@ -128,20 +113,10 @@ impl<T: Exp> Tile<T> {
             add(row, weights.down_bias);
         }
         let down = Matrix::new(&tables.down, dim);
-        multiply(
-            Matrix::new(&self.hidden, hidden),
-            down,
-            &mut self.output,
-            true,
-        );
+        multiply(Matrix::new(&self.hidden, hidden), down, &mut self.output, true);
 
         let head = Matrix::new(&tables.head, config.p() + 1);
-        multiply(
-            Matrix::new(&self.output, dim),
-            head,
-            &mut self.logits,
-            false,
-        );
+        multiply(Matrix::new(&self.output, dim), head, &mut self.logits, false);
     }
 
     /// The losses of the examples of the last `forward`.
@@ -158,55 +133,29 @@ impl<T: Exp> Tile<T> {
 
     /// The gradients of `scale` times the sum of the losses, down to the scores of attention.
     pub(super) fn backward(&mut self, step: &Step<'_, T>, examples: &[Example], scale: f64) {
-        let Step {
-            config, weights, ..
-        } = *step;
+        let Step { config, weights, .. } = *step;
         let [dim, hidden, classes] = [config.dim(), config.hidden(), config.p() + 1];
 
-        let rows = self
-            .logits
-            .chunks_exact_mut(classes)
-            .zip(examples)
-            .zip(&self.rows);
+        let rows = self.logits.chunks_exact_mut(classes).zip(examples).zip(&self.rows);
         for ((powers, example), row) in rows {
             cross_entropy::backward(powers, example.label.into(), row, scale);
         }
         let d_logits = Matrix::new(&self.logits, classes);
-        multiply(
-            d_logits,
-            Matrix::new(weights.head, dim),
-            &mut self.d_output,
-            false,
-        );
+        multiply(d_logits, Matrix::new(weights.head, dim), &mut self.d_output, false);
         column_sums(&self.d_output, &mut self.d_down_bias);
 
         let d_output = Matrix::new(&self.d_output, dim);
-        multiply(
-            d_output,
-            Matrix::new(weights.down, hidden),
-            &mut self.d_hidden,
-            false,
-        );
+        multiply(d_output, Matrix::new(weights.down, hidden), &mut self.d_hidden, false);
         relu::backward(&self.hidden, &mut self.d_hidden);
         column_sums(&self.d_hidden, &mut self.d_up_bias);
 
         self.d_residual.copy_from_slice(&self.d_output);
         let d_hidden = Matrix::new(&self.d_hidden, hidden);
-        multiply(
-            d_hidden,
-            Matrix::new(weights.up, dim),
-            &mut self.d_residual,
-            true,
-        );
+        multiply(d_hidden, Matrix::new(weights.up, dim), &mut self.d_residual, true);
         column_sums(&self.d_residual, &mut self.d_query_row);
 
         let d_residual = Matrix::new(&self.d_residual, dim);
-        multiply(
-            d_residual,
-            Matrix::new(weights.out_proj, dim),
-            &mut self.d_mixed,
-            false,
-        );
+        multiply(d_residual, Matrix::new(weights.out_proj, dim), &mut self.d_mixed, false);
         self.attend_backward(step, examples);
     }
 

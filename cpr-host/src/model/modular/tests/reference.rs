@@ -19,18 +19,12 @@ impl Params<'_> {
 
     fn matrix(&self, name: &str) -> Rows {
         let columns = self.layout.get(name).unwrap().shape[1];
-        self.vector(name)
-            .chunks(columns)
-            .map(<[f64]>::to_vec)
-            .collect()
+        self.vector(name).chunks(columns).map(<[f64]>::to_vec).collect()
     }
 }
 
 fn linear(weights: &[Vec<f64>], x: &[f64]) -> Vec<f64> {
-    weights
-        .iter()
-        .map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum())
-        .collect()
+    weights.iter().map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum()).collect()
 }
 
 fn sum(a: &[f64], b: &[f64]) -> Vec<f64> {
@@ -49,17 +43,12 @@ pub(super) fn logits(
     let tokens = params.matrix("token_embeddings.weight");
     let positions = params.matrix("position_embeddings.weight");
     let sequence = [example.a.into(), example.b.into(), config.p()];
-    let mut x: Rows = sequence
-        .iter()
-        .zip(&positions)
-        .map(|(&token, p)| sum(&tokens[token], p))
-        .collect();
+    let mut x: Rows =
+        sequence.iter().zip(&positions).map(|(&token, p)| sum(&tokens[token], p)).collect();
 
     let projection = params.matrix("layers.0.attn.in_proj_weight");
     let project = |part: usize, x: &Rows| -> Rows {
-        x.iter()
-            .map(|x| linear(&projection[part * dim..(part + 1) * dim], x))
-            .collect()
+        x.iter().map(|x| linear(&projection[part * dim..(part + 1) * dim], x)).collect()
     };
     let [queries, keys, values] = [0, 1, 2].map(|part| project(part, &x));
     let mut mixed = vec![vec![0.0; dim]; 3];
@@ -68,10 +57,7 @@ pub(super) fn logits(
             let units = head * width..(head + 1) * width;
             let powers: Vec<f64> = (0..=position)
                 .map(|j| {
-                    let dot: f64 = units
-                        .clone()
-                        .map(|u| queries[position][u] * keys[j][u])
-                        .sum();
+                    let dot: f64 = units.clone().map(|u| queries[position][u] * keys[j][u]).sum();
                     (dot / (width as f64).sqrt()).exp()
                 })
                 .collect();
@@ -89,10 +75,8 @@ pub(super) fn logits(
         ["layers.0.mlp.0.bias", "layers.0.mlp.2.bias"].map(|n| params.vector(n));
     for (x, mixed) in x.iter_mut().zip(&mixed) {
         *x = sum(x, &linear(&out_proj, mixed));
-        let hidden: Vec<f64> = sum(&linear(&up, x), &up_bias)
-            .into_iter()
-            .map(|h| h.max(0.0))
-            .collect();
+        let hidden: Vec<f64> =
+            sum(&linear(&up, x), &up_bias).into_iter().map(|h| h.max(0.0)).collect();
         *x = sum(x, &sum(&linear(&down, &hidden), &down_bias));
     }
     linear(&params.matrix("head.weight"), &x[2])
