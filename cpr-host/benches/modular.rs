@@ -1,4 +1,5 @@
-//! Time of a training step's forward and backward pass, and of an evaluation, at the published size.
+//! Time of a training step's forward and backward pass, and of an evaluation, at the published
+//! size.
 
 use std::num::NonZeroUsize;
 

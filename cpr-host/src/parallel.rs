@@ -1,8 +1,8 @@
 //! Threads. This is the only file that spawns any.
 //!
 //! Work is cut into *tasks* by its size alone, never by the number of threads; each task writes its
-//! own output, and results that are summed are summed in task order by the caller. Results therefore have
-//! the same bits for any number of threads.
+//! own output, and results that are summed are summed in task order by the caller. Results
+//! therefore have the same bits for any number of threads.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -21,8 +21,8 @@ pub struct WorkersError {
 /// A fixed set of worker threads. With one thread everything runs on the calling thread.
 ///
 /// A call from outside has to wake the workers (some 10 to 20 µs); calls made inside
-/// [`run`](Self::run) cost less than a microsecond on the thread that makes them, and idle workers join within a
-/// few. A step therefore enters the pool once.
+/// [`run`](Self::run) cost less than a microsecond on the thread that makes them, and idle workers
+/// join within a few. A step therefore enters the pool once.
 ///
 /// ```
 /// use cpr_host::parallel::Workers;

@@ -1,9 +1,9 @@
 //! Seeded, counter-based random streams.
 //!
-//! A stream is a pure function of a seed, a purpose and an index, so a checkpoint holds the seed and
-//! the position in the run and nothing else. The generator is ChaCha with 8 rounds; every number made
-//! from it uses integer arithmetic, exact float operations and `libm`, so it has the same bits
-//! on every machine.
+//! A stream is a pure function of a seed, a purpose and an index, so a checkpoint holds the seed
+//! and the position in the run and nothing else. The generator is ChaCha with 8 rounds; every
+//! number made from it uses integer arithmetic, exact float operations and `libm`, so it has the
+//! same bits on every machine.
 
 use std::f64::consts::TAU;
 use std::num::NonZeroU64;
@@ -42,7 +42,8 @@ pub struct Random {
 impl Random {
     /// The stream number `index` of a purpose under a seed.
     ///
-    /// The key of the generator is (seed, purpose, index, 0), each as 64 bits in little-endian order.
+    /// The key of the generator is (seed, purpose, index, 0), each as 64 bits in little-endian
+    /// order.
     pub fn new(seed: u64, stream: Stream, index: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());

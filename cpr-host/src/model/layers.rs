@@ -1,7 +1,7 @@
 //! Layers as pairs of functions over slices, forward and backward.
 //!
-//! Activations are row-major, one row for each example. A backward function adds nothing of its own:
-//! whether it overwrites or accumulates is said at each.
+//! Activations are row-major, one row for each example. A backward function adds nothing of its
+//! own: whether it overwrites or accumulates is said at each.
 
 pub mod cross_entropy;
 pub mod exp;

@@ -11,15 +11,16 @@
 //! ```
 //!
 //! Only the last position enters the loss, and the causal mask hides nothing from it, so the rows
-//! of the other two positions are never computed beyond their keys and values. The last
-//! token is always `=`: there is one query for all examples. Keys and values belong to tokens, not to
-//! examples, so they are made once a step (see `tables`); what remains for each example is in `tile`.
+//! of the other two positions are never computed beyond their keys and values. The last token is
+//! always `=`: there is one query for all examples. Keys and values belong to tokens, not to
+//! examples, so they are made once a step (see `tables`); what remains for each example is in
+//! `tile`.
 //!
-//! Examples are cut into tiles of 64 rows, whatever the number of threads, and each sum over examples has
-//! a fixed order: the same bits for any number of threads.
+//! Examples are cut into tiles of 64 rows, whatever the number of threads, and each sum over
+//! examples has a fixed order: the same bits for any number of threads.
 //!
-//! Source: the setting of the modular-addition example of pytorch-cpr, after Power et al., "Grokking:
-//! Generalization Beyond Overfitting on Small Algorithmic Datasets", 2022.
+//! Source: the setting of the modular-addition example of pytorch-cpr, after Power et al.,
+//! "Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets", 2022.
 
 mod config;
 mod tables;
@@ -40,14 +41,15 @@ use crate::parallel::Workers;
 use crate::param::{ParamKind, ParamLayout};
 use crate::random::{Random, Stream};
 
-/// Rows of a tile: few enough that a tile stays in the cache of its core, enough that products run at full speed.
+/// Rows of a tile: few enough that a tile stays in the cache of its core, enough that products run
+/// at full speed.
 const TILE: usize = 64;
 
 /// An evaluation deals its tiles out to this many workspaces, so that many threads can work at it.
 const EVALUATION_SHARES: usize = 16;
 
 /// Elements of a weight gradient that make one task.
-const GRADIENT_TASK: usize = 8192;
+const GRADIENT_TASK: usize = 12288;
 
 /// What did not fit the model in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -275,30 +277,17 @@ fn gradients<T: Exp>(
     let Gradients { embeddings, query, key, value, .. } = grads;
 
     // One phase: blocks of the weight gradients, and the sums of attention for each head.
-    let matrices = || {
-        let ([up, down], [out_proj, head]) =
-            ([[hidden, dim], [dim, hidden]], [[dim, dim], [p + 1, dim]]);
-        let first =
-            || weight_gradient(workers, tiles, up, |t| [&t.d_hidden, &t.residual], grads.up);
-        let second =
-            || weight_gradient(workers, tiles, down, |t| [&t.d_output, &t.hidden], grads.down);
-        let third = || {
-            weight_gradient(
-                workers,
-                tiles,
-                out_proj,
-                |t| [&t.d_residual, &t.mixed],
-                grads.out_proj,
-            );
-        };
-        let fourth =
-            || weight_gradient(workers, tiles, head, |t| [&t.logits, &t.output], grads.head);
-        workers.join(|| workers.join(first, second), || workers.join(third, fourth));
+    let gradient = |outputs, inputs, rows: fn(&Tile<T>) -> [&[T]; 2], grads: &mut [T]| {
+        weight_gradient(workers, tiles, [outputs, inputs], rows, grads);
     };
-    let sums = || {
-        workers.for_each_item(heads, |head, gradient| gradient.gather(step, head, tiles, batch));
+    let attention = || {
+        gradient(dim, dim, |tile| [&tile.d_residual, &tile.mixed], grads.out_proj);
+        workers.for_each_item(heads, |head, sums| sums.gather(step, head, tiles, batch));
     };
-    workers.join(matrices, sums);
+    let up = || gradient(hidden, dim, |tile| [&tile.d_hidden, &tile.residual], grads.up);
+    let down = || gradient(dim, hidden, |tile| [&tile.d_output, &tile.hidden], grads.down);
+    let head = || gradient(p + 1, dim, |tile| [&tile.logits, &tile.output], grads.head);
+    workers.join(|| workers.join(up, head), || workers.join(down, attention));
 
     // What those sums are the gradients of: the table of embeddings and the input projection.
     let heads = &*heads;
@@ -324,7 +313,8 @@ fn gradients<T: Exp>(
     positions[..dim].copy_from_slice(d_equals);
 }
 
-/// dW = Σ over the tiles of dyᵀ·x. A task is a block of rows of dW; it sums over all tiles in order.
+/// dW = Σ over the tiles of dyᵀ·x. A task is a block of rows of dW; it sums over all tiles in
+/// order.
 fn weight_gradient<T: Exp>(
     workers: &Workers,
     tiles: &[Tile<T>],

@@ -2,7 +2,8 @@
 
 use super::exp::Exp;
 
-/// Partial sums and maxima of a row, so that the loops vectorize; part of the definition of the bits.
+/// Partial sums and maxima of a row, so that the loops vectorize; part of the definition of the
+/// bits.
 const LANES: usize = 16;
 
 /// The loss of one row, and what the backward pass needs of it.
@@ -18,8 +19,8 @@ pub struct RowLoss {
 
 /// The loss of `logits` with the given label; the logits become e^(logitⱼ − largest logit).
 ///
-/// The powers are summed in f64, so that a loss far below the precision of T is still right. NaN if a
-/// logit is NaN.
+/// The powers are summed in f64, so that a loss far below the precision of T is still right. NaN if
+/// a logit is NaN.
 ///
 /// # Panics
 ///
@@ -37,8 +38,8 @@ pub fn forward<T: Exp>(logits: &mut [T], label: usize) -> RowLoss {
     RowLoss { loss, correct, sum }
 }
 
-/// The gradient of `scale`·loss by the logits: scale·(pⱼ − [j is the label]), in the place of the powers that
-/// [`forward`] left.
+/// The gradient of `scale`·loss by the logits: scale·(pⱼ − [j is the label]), in the place of the
+/// powers that [`forward`] left.
 ///
 /// The entry of the label is made as −(Σ of the others): where the fit is good, p − 1 would cancel.
 ///

@@ -6,7 +6,8 @@ use cpr_core::Real;
 
 /// A float type with a branch-free exponential.
 pub trait Exp: Real {
-    /// eˣ for x ≤ 0, within 1.5 units in the last place (`f64`: 2, of the value of libm); NaN for NaN.
+    /// eˣ for x ≤ 0, within 1.5 units in the last place (`f64`: 2, of the value of libm); NaN for
+    /// NaN.
     ///
     /// Where eˣ is below the smallest normal number (x under −87.33 for `f32`, −708.39 for `f64`)
     /// the result is 0. For x > 0 it is unspecified.

@@ -8,8 +8,9 @@
 //! | gradient of the activations | dx = dy·W |
 //! | gradient of the weights | dW = dyᵀ·x |
 //!
-//! The `gemm` crate computes them on the calling thread. It does not promise the same bits on different
-//! processors, but a product of the same shape has the same bits whenever it is run on one machine.
+//! The `gemm` crate computes them on the calling thread. It does not promise the same bits on
+//! different processors, but a product of the same shape has the same bits whenever it is run on
+//! one machine.
 
 use cpr_core::Real;
 use gemm::Parallelism;
@@ -54,6 +55,10 @@ impl<'a, T: Real> Matrix<'a, T> {
     }
 }
 
+/// `gemm` packs the right matrix anew for a product of more rows than this. A second
+/// product is cheaper than the packing.
+const ROWS: usize = 48;
+
 /// out ← a·b, or out ← out + a·b where `accumulate` is set. `out` is row-major.
 ///
 /// # Panics
@@ -62,10 +67,19 @@ impl<'a, T: Real> Matrix<'a, T> {
 pub fn multiply<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T], accumulate: bool) {
     assert_eq!(a.columns, b.rows, "inner dimensions of a product");
     assert_eq!(a.rows * b.columns, out.len(), "size of a product");
+    for (block, out) in out.chunks_mut(ROWS * b.columns.max(1)).enumerate() {
+        multiply_rows(a.rows(block * ROWS, ROWS), b, out, accumulate);
+    }
+}
+
+/// [`multiply`] in one call, of matrices whose sizes are known to fit.
+fn multiply_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T], accumulate: bool) {
+    debug_assert!(a.columns == b.rows && a.rows * b.columns == out.len());
     // SAFETY: a `Matrix` holds (rows − 1)·row_stride + (columns − 1)·column_stride < data.len()
-    // unless it is empty: `new` makes it so, and the others keep it. So every read lies inside
-    // the two slices; `out` has a.rows·b.columns elements, is initialized and borrowed mutably. `Real`
-    // is sealed: T is f32 or f64, which `gemm` supports.
+    // unless it is empty: `new` makes it so, and the others keep it. So every read lies inside the
+    // two slices. `multiply`, the only caller, has checked that the inner dimensions are equal and
+    // cuts `out` into parts of a.rows·b.columns elements; it is initialized and borrowed mutably.
+    // `Real` is sealed: T is f32 or f64, which `gemm` supports.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -94,7 +108,8 @@ pub fn multiply<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T], accu
 /// The side of the squares that [`transpose`] copies, so that reads and writes share cache lines.
 const SQUARE: usize = 16;
 
-/// out ← rows `start`.. of the transpose of `source`, as many as `out` holds; `source` is row-major.
+/// out ← rows `start`.. of the transpose of `source`, as many as `out` holds; `source` is
+/// row-major.
 ///
 /// A product runs faster on a transposed copy of the weights than on the weights, which it would
 /// rearrange for every tile of examples anew.

@@ -1,9 +1,9 @@
 //! What a step needs of attention that belongs to tokens and not to examples.
 //!
-//! All examples share the query q = W_q·x₂. The score of a row x in head h is therefore
-//! x·u_h with u_h = W_kᵀ·q/√(dim/heads) over the rows of W_k and q that belong to h: keys are never
-//! formed. Values and scores are linear in x, and x is a token's embedding plus a position's: both are made for
-//! the p + 4 rows of the embeddings and then added for the 2p + 1 pairs that occur.
+//! All examples share the query q = W_q·x₂. The score of a row x in head h is therefore x·u_h with
+//! u_h = W_kᵀ·q/√(dim/heads) over the rows of W_k and q that belong to h: keys are never formed.
+//! Values and scores are linear in x, and x is a token's embedding plus a position's: both are made
+//! for the p + 4 rows of the embeddings and then added for the 2p + 1 pairs that occur.
 
 use super::config::{ModularConfig, POSITIONS, Weights, query_rows};
 use super::tile::Tile;
