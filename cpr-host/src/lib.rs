@@ -10,3 +10,4 @@ pub mod param;
 pub mod plot;
 pub mod random;
 pub mod run_folder;
+pub mod schedule;
