@@ -10,4 +10,8 @@ pub mod param;
 pub mod plot;
 pub mod random;
 pub mod run_folder;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod optim;
 pub mod schedule;

@@ -1,3 +1,73 @@
 //! The `cpr` command.
 
-fn main() {}
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use cpr_host::{
+    cli::{self, CliError, Command},
+    commands,
+    config::ConfigError,
+};
+
+/// Exit status of a command that failed.
+const FAILED: u8 = 1;
+/// Exit status of a command line or a configuration that is refused.
+const REFUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os()) {
+        Ok(command) => match run(command) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Err(error) => {
+                let refused = error.downcast_ref::<ConfigError>();
+                let hint = refused.and_then(ConfigError::hint);
+                complain(&format_args!("{error:#}"), hint);
+                ExitCode::from(if refused.is_some() { REFUSED } else { FAILED })
+            }
+        },
+        Err(CliError::Shown(shown)) => {
+            // A reader that has closed its end, as `head` does, has seen what it wanted.
+            let asked_for = !shown.use_stderr();
+            let _ = shown.print();
+            ExitCode::from(if asked_for { 0 } else { REFUSED })
+        }
+        Err(error) => {
+            complain(&error, error.hint());
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Grokking { config, dry_run } => commands::grokking(&config, dry_run)?,
+        Command::Resume { run, threads } => commands::resume(&run, threads)?,
+        Command::Eval { path } => commands::eval(&path)?,
+        Command::Inspect { path } => commands::inspect(&path)?,
+        Command::Conformance { files, json } => commands::conformance(&files, json)?,
+    }
+    Ok(())
+}
+
+/// One line `error: …`, and one `hint: …` where there is one.
+fn complain(error: &dyn Display, hint: Option<String>) {
+    let mut stderr = io::stderr().lock();
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(stderr, "error: {error}");
+    if let Some(hint) = hint {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+}
+
+/// Whether the reader of the output has gone.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

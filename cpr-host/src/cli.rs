@@ -1,0 +1,290 @@
+//! The command line: arguments in, typed commands out.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use crate::config::{ConfigError, GrokkingConfig, expected_by_clap, help_of, shown};
+
+/// A command, ready to run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// `cpr grokking`.
+    Grokking {
+        /// Checked and resolved.
+        config: Box<GrokkingConfig>,
+        /// Print the parameter groups and stop.
+        dry_run: bool,
+    },
+    /// `cpr resume RUN`.
+    Resume {
+        /// The run folder.
+        run: PathBuf,
+        /// Threads; `None` as in the run.
+        threads: Option<usize>,
+    },
+    /// `cpr eval RUN|CHECKPOINT`.
+    Eval {
+        /// The run folder or checkpoint.
+        path: PathBuf,
+    },
+    /// `cpr inspect RUN|CHECKPOINT`.
+    Inspect {
+        /// The run folder or checkpoint.
+        path: PathBuf,
+    },
+    /// `cpr conformance FILE…`.
+    Conformance {
+        /// The recorded trajectories, at least one.
+        files: Vec<PathBuf>,
+        /// One JSON object a line in place of a table.
+        json: bool,
+    },
+}
+
+/// A command line without a command to run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// `--help` or `--version`: the text that was asked for, which clap prints.
+    #[error("{0}")]
+    Shown(clap::Error),
+    /// The arguments are refused.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong, one line.
+        message: String,
+        /// What to do next, one line.
+        hint: Option<String>,
+    },
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl CliError {
+    /// What to do next: one line.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Shown(_) => None,
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::Config(error) => error.hint(),
+        }
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cpr grokking
+      Train modular addition under AdamCPR; no data to download.
+  cpr grokking --optimizer adamw --weight-decay 1.0 --seed 2
+      The same under AdamW: it generalises thousands of steps after it has memorised.
+
+The results of each run go to a folder of their own below runs/.";
+
+const KEYS: &str = "\
+The flags from --seed on are also the keys of --config and --set, with underscores: --train-fraction 0.3 is the \
+line train_fraction = 0.3 of a TOML file. Later layers win: defaults, --config, flags, --set.
+
+Examples:
+  cpr grokking --reg std --kappa-init dependent=0.9 --stop-at-accuracy 0.99
+  cpr grokking --warmup 100 --schedule cosine --kappa-init warm-start=2x
+  cpr grokking --optimizer adamw --set weight_decay=1.0 --dry-run";
+
+/// Train networks under Constrained Parameter Regularization (CPR): each weight matrix under a bound of its own, in
+/// place of one weight decay for all.
+#[derive(Debug, Parser)]
+#[command(name = "cpr", version, after_help = EXAMPLES, max_term_width = 120)]
+#[command(arg_required_else_help = true, infer_subcommands = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Arguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Arguments {
+    /// Train a transformer on modular addition and watch it grok, or not have to
+    #[command(after_help = KEYS, allow_negative_numbers = true)]
+    Grokking(Box<GrokkingArguments>),
+    /// Go on with a run from its last checkpoint, to the same bytes as without the break
+    Resume {
+        /// The run folder
+        run: PathBuf,
+        /// Threads, up to 1024; 0: all cores [default: as the run]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+    },
+    /// Evaluate a run's best checkpoint, or a checkpoint file
+    Eval {
+        /// The run folder or checkpoint file
+        #[arg(value_name = "RUN|CHECKPOINT")]
+        path: PathBuf,
+    },
+    /// Show every matrix: shape, R, kappa, lambda, and when kappa was set
+    Inspect {
+        /// The run folder or checkpoint file
+        #[arg(value_name = "RUN|CHECKPOINT")]
+        path: PathBuf,
+    },
+    /// Replay recorded trajectories of the reference and compare step by step
+    Conformance {
+        /// The recorded trajectories
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct GrokkingArguments {
+    /// Print the parameter groups, and which are regularised, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Read keys from a TOML file; flags override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set a key; overrides the file and the flags
+    #[arg(long, value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
+    set: Vec<String>,
+    #[command(flatten)]
+    keys: GrokkingConfig,
+}
+
+/// The command of these arguments; the first is the name of the program.
+///
+/// # Errors
+/// [`CliError::Shown`] for `--help` and `--version`; else what is wrong, and with which argument.
+pub fn parse<I>(arguments: I) -> Result<Command, CliError>
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    let matches = Cli::command().try_get_matches_from(arguments).map_err(explain)?;
+    let Cli { command } = Cli::from_arg_matches(&matches).map_err(explain)?;
+    Ok(match command {
+        Arguments::Grokking(arguments) => {
+            let given = matches.subcommand_matches("grokking");
+            Command::Grokking {
+                config: Box::new(layered(&arguments, given)?),
+                dry_run: arguments.dry_run,
+            }
+        }
+        Arguments::Resume { threads: Some(threads), .. } if threads > 1024 => {
+            return Err(CliError::Usage {
+                message: format!("--threads {threads}: it must be at most 1024"),
+                hint: Some("0 takes all cores".to_owned()),
+            });
+        }
+        Arguments::Resume { run, threads } => Command::Resume { run, threads },
+        Arguments::Eval { path } => Command::Eval { path },
+        Arguments::Inspect { path } => Command::Inspect { path },
+        Arguments::Conformance { files, json } => Command::Conformance { files, json },
+    })
+}
+
+fn layered(
+    arguments: &GrokkingArguments,
+    matches: Option<&ArgMatches>,
+) -> Result<GrokkingConfig, ConfigError> {
+    let GrokkingArguments { config, set, keys, .. } = arguments;
+    match matches {
+        Some(matches) => GrokkingConfig::layered(config.as_deref(), matches, set),
+        None => keys.resolved(),
+    }
+}
+
+/// A refusal of the parser as one line and a hint.
+fn explain(error: clap::Error) -> CliError {
+    if !error.use_stderr() {
+        return CliError::Shown(error);
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) if !texts.is_empty() => Some(texts.join(", ")),
+        _ => None,
+    };
+    let argument = shown(&text(ContextKind::InvalidArg).unwrap_or_default());
+    // `--lr <X>`: the flag alone.
+    let flag = argument.split([' ', '[']).next().unwrap_or_default();
+    let value = shown(&text(ContextKind::InvalidValue).unwrap_or_default());
+    let (message, hint) = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return CliError::Shown(error),
+        ErrorKind::UnknownArgument => (
+            format!("unknown argument `{argument}`"),
+            text(ContextKind::SuggestedArg).map(|near| format!("did you mean `{near}`?")),
+        ),
+        ErrorKind::InvalidSubcommand => (
+            format!(
+                "unknown command `{}`",
+                shown(&text(ContextKind::InvalidSubcommand).unwrap_or_default())
+            ),
+            text(ContextKind::SuggestedSubcommand).map(|near| format!("did you mean `{near}`?")),
+        ),
+        ErrorKind::MissingRequiredArgument => (format!("{argument} is missing"), None),
+        ErrorKind::ArgumentConflict => (format!("{flag} is given twice"), None),
+        ErrorKind::InvalidValue if value.is_empty() => (format!("{flag} needs a value"), None),
+        _ => match expected_by_clap(&error) {
+            Some(expected) => (format!("{flag} {value}: {expected}"), None),
+            None => (first_line(&error), None),
+        },
+    };
+    let of_key = || {
+        let help = help_of(&flag.strip_prefix("--")?.replace('-', "_"))?;
+        Some(format!("{flag}: {help}"))
+    };
+    let hint = hint
+        .or_else(of_key)
+        .or_else(|| Some("`cpr --help` and `cpr COMMAND --help` list what there is".to_owned()));
+    CliError::Usage { message, hint }
+}
+
+/// What clap says, without its `error: ` and its usage lines.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_typed() {
+        let command = |line: &str| parse(line.split(' ')).unwrap();
+        let run = PathBuf::from("runs/a");
+        let resume = |threads| Command::Resume { run: run.clone(), threads };
+        assert_eq!(command("cpr resume runs/a"), resume(None));
+        assert_eq!(command("cpr resume runs/a --threads 2"), resume(Some(2)));
+        assert_eq!(command("cpr eval runs/a"), Command::Eval { path: run.clone() });
+        assert_eq!(command("cpr inspect runs/a"), Command::Inspect { path: run.clone() });
+        let files = vec![PathBuf::from("a"), PathBuf::from("b")];
+        assert_eq!(
+            command("cpr conformance a b --json"),
+            Command::Conformance { files, json: true }
+        );
+        let Command::Grokking { config, dry_run } = command("cpr grokking --dry-run --seed 4")
+        else {
+            panic!("grokking")
+        };
+        assert_eq!((config.seed, dry_run), (4, true));
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn misspellings_are_recognised() {
+        let hint = |line: &str| parse(line.split(' ')).unwrap_err().hint().unwrap();
+        assert_eq!(hint("cpr grokin"), "did you mean `grokking`?");
+        assert_eq!(hint("cpr grokking --kapa-init uniform=1"), "did you mean `--kappa-init`?");
+    }
+}
