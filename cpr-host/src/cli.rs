@@ -217,7 +217,13 @@ fn explain(error: clap::Error) -> CliError {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return CliError::Shown(error),
         ErrorKind::UnknownArgument => (
             format!("unknown argument `{argument}`"),
-            text(ContextKind::SuggestedArg).map(|near| format!("did you mean `{near}`?")),
+            match text(ContextKind::SuggestedArg) {
+                Some(near) => Some(format!("did you mean `{near}`?")),
+                None if is_number(&argument) => {
+                    Some("write a negative number with `=`, as --key=-1e-3".to_owned())
+                }
+                None => None,
+            },
         ),
         ErrorKind::InvalidSubcommand => (
             format!(
@@ -242,6 +248,11 @@ fn explain(error: clap::Error) -> CliError {
         .or_else(of_key)
         .or_else(|| Some("`cpr --help` and `cpr COMMAND --help` list what there is".to_owned()));
     CliError::Usage { message, hint }
+}
+
+/// Whether an unknown argument was meant as a negative number.
+fn is_number(argument: &str) -> bool {
+    argument.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// What clap says, without its `error: ` and its usage lines.
@@ -284,6 +295,7 @@ mod tests {
     #[test]
     fn misspellings_are_recognised() {
         let hint = |line: &str| parse(line.split(' ')).unwrap_err().hint().unwrap();
+        assert!(hint("cpr grokking --lr -1e-3").contains("--key=-1e-3"));
         assert_eq!(hint("cpr grokin"), "did you mean `grokking`?");
         assert_eq!(hint("cpr grokking --kapa-init uniform=1"), "did you mean `--kappa-init`?");
     }
