@@ -1,7 +1,16 @@
-//! Training under Constrained Parameter Regularization on the CPU.
+//! Training under Constrained Parameter Regularization on the CPU: the library behind the `cpr` command.
+//!
+//! The way of the data: [`config`] says what to do; [`data`] and [`model`] know nothing of CPR; [`param`] names the
+//! parameters and says which are regularized; [`optim`] runs the four phases of `cpr-core` over them on the threads of
+//! [`parallel`]; [`train`] is the loop; [`observe`], [`checkpoint`] and [`run_folder`] write what came out, [`plot`]
+//! and [`summary`] show it. [`cli`] and [`commands`] are the front.
 
 pub mod checkpoint;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod data;
+pub mod inspect;
 pub mod model;
 pub mod observe;
 pub mod optim;
@@ -10,8 +19,7 @@ pub mod param;
 pub mod plot;
 pub mod random;
 pub mod run_folder;
-pub mod cli;
-pub mod commands;
-pub mod config;
-pub mod optim;
 pub mod schedule;
+pub mod signals;
+pub mod summary;
+pub mod train;

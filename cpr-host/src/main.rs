@@ -8,8 +8,9 @@ use std::{
 
 use cpr_host::{
     cli::{self, CliError, Command},
-    commands,
+    commands::{self, Done},
     config::ConfigError,
+    signals,
 };
 
 /// Exit status of a command that failed.
@@ -20,7 +21,7 @@ const REFUSED: u8 = 2;
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(command) => match run(command) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(status) => ExitCode::from(status),
             Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
             Err(error) => {
                 let refused = error.downcast_ref::<ConfigError>();
@@ -42,15 +43,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::Grokking { config, dry_run } => commands::grokking(&config, dry_run)?,
-        Command::Resume { run, threads } => commands::resume(&run, threads)?,
-        Command::Eval { path } => commands::eval(&path)?,
-        Command::Inspect { path } => commands::inspect(&path)?,
-        Command::Conformance { files, json } => commands::conformance(&files, json)?,
-    }
-    Ok(())
+/// Runs a command and returns its exit status.
+fn run(command: Command) -> anyhow::Result<u8> {
+    let out = &mut io::stdout().lock();
+    let done = match command {
+        Command::Grokking { config, dry_run } => commands::grokking(&config, dry_run, out)?,
+        Command::Resume { run, threads } => commands::resume(&run, threads, out)?,
+        Command::Eval { path } => {
+            commands::eval(&path, out)?;
+            Done::Completed
+        }
+        Command::Inspect { path } => {
+            commands::inspect(&path, out)?;
+            Done::Completed
+        }
+        Command::Conformance { files, json } => {
+            let passed = commands::conformance(&files, json, out)?;
+            return Ok(if passed { 0 } else { FAILED });
+        }
+    };
+    Ok(match done {
+        Done::Completed => 0,
+        Done::Interrupted => signals::INTERRUPTED,
+    })
 }
 
 /// One line `error: …`, and one `hint: …` where there is one.

@@ -291,6 +291,16 @@ impl<T: Real> Optimizer<T> {
         self.check_finite = check;
     }
 
+    /// Counts a step that was not taken because the loss is not finite.
+    pub const fn skip(&mut self) {
+        self.skipped = self.skipped.saturating_add(1);
+    }
+
+    /// The first constrained parameter whose R was not finite on some step, and on how many steps it was so.
+    pub fn non_finite_statistic(&self) -> Option<(&str, u64)> {
+        self.reports().map(|(name, report)| (name, report.non_finite)).find(|&(_, steps)| steps > 0)
+    }
+
     /// Steps taken, t; skipped ones do not count.
     pub const fn steps(&self) -> u64 {
         self.t

@@ -15,7 +15,7 @@ use serde_json::Value;
 pub struct Meta {
     /// The kind of the run, for example the name of the experiment.
     pub kind: String,
-    /// Steps that the optimizer has taken.
+    /// Steps of the run, those included that were skipped because something was not finite.
     pub step: u64,
     /// The resolved configuration as TOML text; empty where there is none.
     pub config: String,

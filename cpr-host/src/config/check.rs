@@ -307,6 +307,36 @@ impl GrokkingConfig {
         }
     }
 
+    /// What distinguishes this run, short enough for a folder's name: optimizer, and what regularizes.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut summary = self.optimizer.to_string();
+        let mut add = |part: String| {
+            summary.push('-');
+            summary.push_str(&part);
+        };
+        match self.optimizer {
+            OptimizerChoice::AdamCpr | OptimizerChoice::SgdCpr => {
+                add(self.reg.to_string());
+                add(self.kappa_init.to_string());
+                if self.adaptive != super::AdaptiveChoice::Off {
+                    add(self.adaptive.to_string());
+                }
+            }
+            OptimizerChoice::PAdam => add(format!("p={}-lambda={}", self.p_norm, self.lambda_p)),
+            OptimizerChoice::Rescale => add(format!("alpha={}", self.rescale_factor)),
+            OptimizerChoice::AdamW => {
+                add(format!("wd={}", self.weight_decay.unwrap_or(ADAMW_DECAY)))
+            }
+            OptimizerChoice::Adam | OptimizerChoice::Sgd => {
+                if let Some(decay) = self.weight_decay {
+                    add(format!("wd={decay}"));
+                }
+            }
+        }
+        summary
+    }
+
     /// Steps in an epoch of that many training pairs, the last one with what is left; at least 1.
     #[must_use]
     pub fn steps_per_epoch(&self, train_pairs: u64) -> u64 {

@@ -116,8 +116,8 @@ impl<T: Real + Element> Optimizer<T> {
         for (own, read) in own.zip(constraints) {
             *own = read;
         }
-        self.t = meta.step;
         self.skipped = meta.non_finite.steps;
+        self.t = meta.step.saturating_sub(self.skipped);
         Ok(())
     }
 

@@ -1,0 +1,549 @@
+//! The training loop of the modular-addition experiment: one run, from its first step or from a checkpoint.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use cpr_core::{L2, Statistic};
+
+use crate::{
+    checkpoint::{
+        Best, Checkpoint, CheckpointError, CheckpointFolder, CheckpointWriter, Keep, Meta,
+        NonFinite, OptimizerMeta, Policy,
+    },
+    config::{ConfigError, GrokkingConfig},
+    data::{
+        batches::{Batches, Cursor},
+        modular::{Example, ModularAddition, ModularError},
+    },
+    model::{
+        Outcome as Evaluation,
+        modular::{ModularConfig, ModularConfigError, ModularInputError, ModularTransformer},
+    },
+    observe::{Observe, ObserveError, Observers, Position, Progress, Row},
+    optim::{OptimError, Optimizer, Outcome, StateError},
+    parallel::{Workers, WorkersError},
+    param::{Grouping, ParamLayout},
+    run_folder::{Environment, RunFolder, RunFolderError, RunName},
+    schedule::Schedule,
+};
+
+/// The experiment's name, in checkpoints and as the folder of its runs.
+pub const EXPERIMENT: &str = "grokking";
+
+/// Why a run could not be made or had to stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] ModularError),
+    /// The model's dimensions.
+    #[error(transparent)]
+    Model(#[from] ModularConfigError),
+    /// The model's input; says that the program is wrong.
+    #[error(transparent)]
+    Input(#[from] ModularInputError),
+    /// The optimizer.
+    #[error(transparent)]
+    Optimizer(#[from] OptimError),
+    /// The optimizer's state in a checkpoint.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Threads.
+    #[error(transparent)]
+    Workers(#[from] WorkersError),
+    /// The run folder.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
+    /// Metrics.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The folder of a run has no checkpoint.
+    #[error("the run {} has no checkpoint: start it anew", path.display())]
+    NoCheckpoint {
+        /// The run.
+        path: PathBuf,
+    },
+    /// The checkpoint is of another experiment.
+    #[error("the checkpoint {} is of the experiment `{given}`, not of `{EXPERIMENT}`", path.display())]
+    OtherExperiment {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its experiment.
+        given: String,
+    },
+    /// A field of the checkpoint's metadata is not what this experiment writes.
+    #[error("the checkpoint {} has a bad `{field}` in its metadata: take an older one", path.display())]
+    BadMeta {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+    },
+    /// Gradients or losses were not finite too many times in a row.
+    #[error(
+        "step {step}: {what} was not finite, as on the {in_a_row} steps before it; the state before them is in {}: \
+         lower the learning rate, clip the gradient (`--clip`), or look at the data", checkpoint.display()
+    )]
+    NonFinite {
+        /// The step.
+        step: u64,
+        /// The loss, or the gradient of a parameter.
+        what: String,
+        /// How many steps were skipped in a row.
+        in_a_row: u64,
+        /// The checkpoint of the last good state.
+        checkpoint: PathBuf,
+    },
+    /// R(θ) was not finite after a base step.
+    #[error(
+        "step {step}: R of `{parameter}` is not finite after the base optimizer's step; the last good state is in {}: \
+         lower the learning rate and resume from it", checkpoint.display()
+    )]
+    NonFiniteStatistic {
+        /// The step.
+        step: u64,
+        /// The parameter.
+        parameter: String,
+        /// The checkpoint of the last good state.
+        checkpoint: PathBuf,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps were taken.
+    Completed,
+    /// The validation accuracy that was asked for was reached.
+    Reached,
+    /// It was asked to stop; a checkpoint was written.
+    Interrupted,
+}
+
+/// What a configuration says, made: data, model, optimizer, and the parameters before the first step.
+#[derive(Debug)]
+pub struct Experiment {
+    /// The configuration.
+    pub config: GrokkingConfig,
+    /// Training and validation pairs.
+    pub data: ModularAddition,
+    /// The model with its workspace.
+    pub model: ModularTransformer<f32>,
+    /// The parameters, flat.
+    pub theta: Vec<f32>,
+    /// The optimizer over them.
+    pub optimizer: Optimizer<f32>,
+    /// lr(t).
+    pub schedule: Schedule,
+    /// The batches.
+    pub batches: Batches,
+    /// Steps of the whole run.
+    pub total: u64,
+    /// Threads.
+    pub workers: Workers,
+}
+
+impl Experiment {
+    /// Makes everything of a configuration; nothing is written.
+    ///
+    /// # Errors
+    /// [`TrainError`] for what cannot be made: each names the key.
+    pub fn new(config: GrokkingConfig) -> Result<Self, TrainError> {
+        config.check()?;
+        let data = ModularAddition::new(config.p, config.train_fraction, config.seed)?;
+        let model = ModularTransformer::new(ModularConfig::new(
+            config.p,
+            config.dim,
+            config.heads,
+            config.mlp_ratio,
+        )?);
+        let mut theta = model.init(config.seed);
+        let total = config.total_steps(data.train.len() as u64);
+        let grouping = Grouping { embeddings: config.regularize_embeddings };
+        let mut optimizer =
+            Optimizer::new(config.optimizer()?, grouping, model.layout(), &mut theta)?;
+        optimizer.check_gradients(!config.skip_finite_check);
+        let at_least_one = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        let batches =
+            Batches::new(at_least_one(data.train.len()), at_least_one(config.batch), config.seed);
+        let workers = match NonZeroUsize::new(config.threads) {
+            Some(threads) => Workers::new(threads)?,
+            None => Workers::available()?,
+        };
+        let schedule = config.schedule(total)?;
+        Ok(Self { config, data, model, theta, optimizer, schedule, batches, total, workers })
+    }
+
+    /// The table of parameter groups.
+    pub fn groups(&self) -> String {
+        Grouping { embeddings: self.config.regularize_embeddings }.table(self.model.layout())
+    }
+
+    /// Takes parameters and the optimizer's state out of a checkpoint.
+    ///
+    /// # Errors
+    /// [`CheckpointError`], [`StateError`], or [`TrainError::BadMeta`].
+    fn restore(&mut self, path: &Path, checkpoint: Checkpoint) -> Result<(), TrainError> {
+        let Checkpoint { meta, mut tensors } = checkpoint;
+        for param in self.model.layout().params() {
+            let values = tensors.take_f32(&param.name, &param.shape)?;
+            self.theta[param.range.clone()].copy_from_slice(&values);
+        }
+        self.optimizer.restore(self.model.layout(), &mut tensors, &meta)?;
+        tensors.finish(Policy::Strict)?;
+        let bad = |field| TrainError::BadMeta { path: path.to_owned(), field };
+        let cursor: Cursor = serde_json::from_value(meta.cursor).map_err(|_| bad("cursor"))?;
+        self.batches.seek(cursor);
+        if let Some(optimizer) = meta.optimizer
+            && let Some(norm) = optimizer.hyperparameters.get("rescale_norm")
+        {
+            self.optimizer.set_rescale_norm(norm.as_f64().ok_or_else(|| bad("rescale_norm"))?);
+        }
+        Ok(())
+    }
+
+    /// Loss and accuracy on the training and the validation pairs.
+    ///
+    /// # Errors
+    /// [`TrainError::Input`], which the data of the same configuration never gives.
+    pub fn evaluate(&mut self) -> Result<[Evaluation; 2], TrainError> {
+        let train = self.model.evaluate(&self.workers, &self.theta, &self.data.train)?;
+        let validation = self.model.evaluate(&self.workers, &self.theta, &self.data.validation)?;
+        Ok([train, validation])
+    }
+
+    /// Σθ² of every parameter, in the order of the layout.
+    fn squares(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.model.layout().params().iter().map(|param| {
+            let total = match cpr_core::measure(&L2, &self.theta[param.range.clone()]) {
+                Statistic::Sum { total, .. } => total,
+                Statistic::Moments { .. } => f64::NAN,
+            };
+            (param.name.as_str(), total)
+        })
+    }
+}
+
+/// Makes the experiment of a checkpoint, with its parameters and state.
+///
+/// # Errors
+/// [`TrainError`].
+pub fn load(path: &Path, threads: Option<usize>) -> Result<(Experiment, Meta), TrainError> {
+    from_checkpoint(path, Checkpoint::read(path)?, threads)
+}
+
+fn from_checkpoint(
+    path: &Path,
+    checkpoint: Checkpoint,
+    threads: Option<usize>,
+) -> Result<(Experiment, Meta), TrainError> {
+    let meta = checkpoint.meta.clone();
+    if meta.kind != EXPERIMENT {
+        return Err(TrainError::OtherExperiment { path: path.to_owned(), given: meta.kind });
+    }
+    let mut config = GrokkingConfig::from_toml(&meta.config, path)?;
+    if let Some(threads) = threads {
+        config.threads = threads;
+    }
+    let mut experiment = Experiment::new(config)?;
+    experiment.restore(path, checkpoint)?;
+    Ok((experiment, meta))
+}
+
+/// One run: an experiment, its folder, and what watches it.
+#[derive(Debug)]
+pub struct Run {
+    experiment: Experiment,
+    folder: RunFolder,
+    checkpoints: CheckpointFolder,
+    observers: Observers,
+    /// The configuration as it stands in the folder: threads as asked for in the first process.
+    config_text: String,
+    best: Option<Best>,
+    bad_in_a_row: u64,
+}
+
+impl Run {
+    /// Starts a run in a new folder.
+    ///
+    /// # Errors
+    /// [`TrainError`]; a folder that was made stays, without a checkpoint.
+    pub fn create(experiment: Experiment) -> Result<Self, TrainError> {
+        let config = &experiment.config;
+        let summary = config.summary();
+        let name = match &config.name {
+            Some(name) => RunName::Given(name),
+            None => RunName::Made { summary: &summary, seed: config.seed },
+        };
+        let config_text = config.to_toml()?;
+        let folder = RunFolder::create(&config.out, EXPERIMENT, name)?;
+        folder.write("config.toml", config_text.as_bytes())?;
+        folder.write("env.json", Environment::current(config.seed).to_json().as_bytes())?;
+        let checkpoints = CheckpointFolder::open(folder.checkpoints(), keep(config))?;
+        let observers = Observers::create_in(folder.path())?;
+        let mut run = Self {
+            experiment,
+            folder,
+            checkpoints,
+            observers,
+            config_text,
+            best: None,
+            bad_in_a_row: 0,
+        };
+        // Killed before its first interval is over, a run starts again from here.
+        run.checkpoint()?;
+        Ok(run)
+    }
+
+    /// Opens a run where its newest whole checkpoint left it; returns what was passed over as damaged too.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn resume(
+        path: &Path,
+        threads: Option<usize>,
+    ) -> Result<(Self, Vec<CheckpointError>), TrainError> {
+        let folder = RunFolder::open(path)?;
+        let newest = CheckpointFolder::open(folder.checkpoints(), Keep::All)?.latest()?;
+        let newest =
+            newest.ok_or_else(|| TrainError::NoCheckpoint { path: folder.path().to_owned() })?;
+        let (experiment, meta) = from_checkpoint(&newest.path, newest.checkpoint, threads)?;
+        let positions: Vec<Position> =
+            meta.files.into_iter().map(|(file, length)| Position { file, length }).collect();
+        let observers = Observers::open_in(folder.path(), &positions)?;
+        let checkpoints = CheckpointFolder::open(folder.checkpoints(), keep(&experiment.config))?;
+        let run = Self {
+            experiment,
+            folder,
+            checkpoints,
+            observers,
+            config_text: meta.config,
+            best: meta.best,
+            bad_in_a_row: meta.non_finite.in_a_row,
+        };
+        Ok((run, newest.damaged))
+    }
+
+    /// Shows progress on standard error from here on.
+    pub fn show_progress(&mut self) {
+        self.observers.push(Progress::stderr(self.experiment.total, self.taken()));
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder, to write what came out.
+    pub const fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// The experiment as it stands.
+    pub const fn experiment(&self) -> &Experiment {
+        &self.experiment
+    }
+
+    /// Steps so far, skipped ones included.
+    pub fn taken(&self) -> u64 {
+        let Cursor { epoch, batch } = self.experiment.batches.cursor();
+        epoch * self.experiment.batches.per_epoch() + batch
+    }
+
+    /// Trains to the end, or until `stop` is set: then the step is finished and a checkpoint written.
+    ///
+    /// # Errors
+    /// [`TrainError`]; what was written before stays.
+    pub fn train(&mut self, stop: &AtomicBool) -> Result<Ending, TrainError> {
+        let mut grads = vec![0.0; self.experiment.theta.len()];
+        let mut batch: Vec<Example> = Vec::with_capacity(self.experiment.config.batch);
+        let per_epoch = self.experiment.batches.per_epoch();
+        let mut taken = self.taken();
+        let mut ending = Ending::Completed;
+        while taken < self.experiment.total {
+            // One step: batch, gradient, update.
+            let run = &mut self.experiment;
+            batch.clear();
+            batch.extend(run.batches.next_batch().iter().map(|&index| run.data.train[index]));
+            let loss = run.model.loss_and_grad(&run.workers, &run.theta, &batch, &mut grads)?.loss;
+            taken += 1;
+            if loss.is_finite() {
+                let lr = run.schedule.lr(taken);
+                match run.optimizer.step(&run.workers, lr, &mut run.theta, &mut grads)? {
+                    Outcome::Stepped => self.bad_in_a_row = 0,
+                    Outcome::Skipped { parameter } => {
+                        let name = run.optimizer.parameter(parameter).unwrap_or_default();
+                        let what = format!("the gradient of `{name}`");
+                        self.skipped(taken, what)?;
+                    }
+                }
+            } else {
+                run.optimizer.skip();
+                self.skipped(taken, "the loss".to_owned())?;
+            }
+            self.check_statistics(taken)?;
+            self.observers.advance(taken)?;
+
+            // Evaluation at the end of every `eval_every`-th epoch, the first one included, and at the very end.
+            let epoch_ends = taken.is_multiple_of(per_epoch);
+            let epoch = taken / per_epoch;
+            let scheduled =
+                epoch_ends && (epoch - 1).is_multiple_of(self.experiment.config.eval_every);
+            if scheduled || taken == self.experiment.total {
+                let accuracy = self.evaluate(taken)?;
+                if self.experiment.config.stop_at_accuracy.is_some_and(|at| accuracy >= at) {
+                    ending = Ending::Reached;
+                    break;
+                }
+            }
+
+            if stop.load(Ordering::Relaxed) && taken < self.experiment.total {
+                self.checkpoint()?;
+                self.observers.finish()?;
+                return Ok(Ending::Interrupted);
+            }
+            if taken.is_multiple_of(self.experiment.config.checkpoint_every) {
+                self.checkpoint()?;
+            }
+        }
+        self.checkpoint()?;
+        self.observers.finish()?;
+        Ok(ending)
+    }
+
+    /// Counts a skipped step; after too many in a row the run ends, its good state saved.
+    fn skipped(&mut self, step: u64, what: String) -> Result<(), TrainError> {
+        self.bad_in_a_row += 1;
+        if self.bad_in_a_row < self.experiment.config.max_bad_steps {
+            return Ok(());
+        }
+        let checkpoint = self.checkpoint()?;
+        let in_a_row = self.bad_in_a_row - 1;
+        Err(TrainError::NonFinite { step, what, in_a_row, checkpoint })
+    }
+
+    /// A parameter that is not finite after a step cannot be mended: the last checkpoint is what is good.
+    fn check_statistics(&self, step: u64) -> Result<(), TrainError> {
+        match self.experiment.optimizer.non_finite_statistic() {
+            None => Ok(()),
+            Some((parameter, _)) => Err(TrainError::NonFiniteStatistic {
+                step,
+                parameter: parameter.to_owned(),
+                checkpoint: self.checkpoints.last_path(),
+            }),
+        }
+    }
+
+    /// Evaluates, records a row, keeps the best; returns the validation accuracy.
+    fn evaluate(&mut self, taken: u64) -> Result<f64, TrainError> {
+        let [train, validation] = self.experiment.evaluate()?;
+        let accuracy = validation.accuracy();
+        let row = self.row(taken, train, validation);
+        self.observers.record(&row)?;
+        if self.best.as_ref().is_none_or(|best| accuracy > best.value) {
+            let metric = "validation/accuracy".to_owned();
+            self.best = Some(Best { step: taken, metric, value: accuracy });
+            let optimizer = self.experiment.optimizer.state();
+            let meta = self.meta(Vec::new());
+            self.checkpoints.save_best(&writer(&self.experiment, &optimizer, meta))?;
+        }
+        Ok(accuracy)
+    }
+
+    /// What is recorded of an evaluation.
+    fn row(&self, taken: u64, train: Evaluation, validation: Evaluation) -> Row {
+        let run = &self.experiment;
+        let epoch = taken.div_ceil(run.batches.per_epoch());
+        let norm = run.squares().map(|(_, squares)| squares).sum::<f64>().sqrt();
+        let mut row = Row::new(taken)
+            .with("epoch", epoch as f64)
+            .with("train/loss", train.loss)
+            .with("train/accuracy", train.accuracy())
+            .with("validation/loss", validation.loss)
+            .with("validation/accuracy", validation.accuracy())
+            .with("norm", norm)
+            .with("lr", run.schedule.lr(taken))
+            .with("skipped", run.optimizer.skipped() as f64);
+        let constrained: Vec<_> = run.optimizer.reports().collect();
+        for (name, report) in &constrained {
+            row = row.with(format!("r/{name}"), report.value);
+        }
+        if constrained.is_empty() {
+            for (name, squares) in run.squares() {
+                row = row.with(format!("r/{name}"), squares);
+            }
+        }
+        for (name, report) in &constrained {
+            row = row.with(format!("kappa/{name}"), report.kappa);
+        }
+        for (name, report) in &constrained {
+            row = row.with(format!("lambda/{name}"), report.lambda);
+        }
+        for (name, report) in &constrained {
+            row = row.with(format!("guarded/{name}"), report.guarded as f64);
+        }
+        row
+    }
+
+    /// Writes a checkpoint of this step; metrics first, so that it never speaks of lines that are not there.
+    fn checkpoint(&mut self) -> Result<PathBuf, TrainError> {
+        let positions = self.observers.sync()?;
+        let meta = self.meta(positions);
+        let optimizer = self.experiment.optimizer.state();
+        Ok(self.checkpoints.save_step(&writer(&self.experiment, &optimizer, meta))?)
+    }
+
+    fn meta(&self, positions: Vec<Position>) -> Meta {
+        let run = &self.experiment;
+        let hyperparameters = match run.optimizer.rescale_norm() {
+            Some(norm) => serde_json::json!({ "rescale_norm": norm }),
+            None => serde_json::json!({}),
+        };
+        Meta {
+            step: self.taken(),
+            config: self.config_text.clone(),
+            cursor: serde_json::json!(run.batches.cursor()),
+            optimizer: Some(OptimizerMeta {
+                name: run.config.optimizer.to_string(),
+                hyperparameters,
+            }),
+            best: self.best.clone(),
+            files: positions.into_iter().map(|at| (at.file, at.length)).collect(),
+            non_finite: NonFinite {
+                steps: run.optimizer.skipped(),
+                statistics: 0,
+                in_a_row: self.bad_in_a_row,
+            },
+            ..Meta::new(EXPERIMENT)
+        }
+    }
+}
+
+fn keep(config: &GrokkingConfig) -> Keep {
+    NonZeroUsize::new(config.keep).map_or(Keep::All, Keep::Newest)
+}
+
+/// A checkpoint of parameters, moments and constraint records.
+fn writer<'a>(
+    experiment: &'a Experiment,
+    optimizer: &'a crate::optim::OptimizerState,
+    meta: Meta,
+) -> CheckpointWriter<'a> {
+    let layout: &ParamLayout = experiment.model.layout();
+    let mut writer = CheckpointWriter::new(meta);
+    for param in layout.params() {
+        let values = &experiment.theta[param.range.clone()];
+        writer = writer.tensor(&param.name, &param.shape, values);
+    }
+    experiment.optimizer.write(layout, optimizer, writer)
+}
