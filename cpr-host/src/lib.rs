@@ -23,3 +23,6 @@ pub mod schedule;
 pub mod signals;
 pub mod summary;
 pub mod train;
+//! Training under Constrained Parameter Regularization on the CPU.
+
+pub mod conformance;
