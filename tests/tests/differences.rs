@@ -99,7 +99,7 @@ fn a_bound_of_1000_is_a_bound() {
     let mut own = constraint(ConstraintConfig::new(L2, BoundInit::WarmStart(1)), &theta);
     rest(&mut own, &mut theta);
     assert_eq!(own.bound(), Bound::Set { kappa: 1000.0, at: 1 });
-    theta[0] = 10.5;
+    theta[0] = 10.01;
     rest(&mut own, &mut theta);
     assert!(own.multiplier().get() > 0.0);
 
@@ -373,4 +373,19 @@ fn what_the_library_does_where_nothing_is_said() {
     assert_eq!((config.mu, config.guard, config.scale_by_lr), (1.0, true, false));
     assert_eq!((config.order, config.step_rule), (Order::AfterBase, StepRule::Gradient));
     assert_eq!(config.adaptive, Adaptive::Off);
+}
+
+#[test]
+fn the_page_and_the_tests_name_each_other() {
+    let page = include_str!("../../docs/DIFFERENCES.md");
+    let source = include_str!("differences.rs");
+    let named: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_suffix("` |"))
+        .map(|line| line.rsplit('`').next().unwrap())
+        .collect();
+    assert!(named.len() > 20);
+    for name in named {
+        assert!(source.contains(&format!("#[test]\nfn {name}()")), "no test {name}");
+    }
 }

@@ -301,6 +301,7 @@ fn constraints(
             return null("lagmul", i, "λ, because the parameter is in meta.regularized_params");
         };
         let kappa = match (kappas[i], recipe.unset) {
+            // Exact: no list has 2^53 entries.
             (Some(kappa), _) if recipe.kappa_per_element => kappa * parameter.init.len() as f64,
             (Some(kappa), _) => kappa,
             (None, Unset::Null) => f64::INFINITY,

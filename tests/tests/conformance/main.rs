@@ -77,6 +77,16 @@ fn the_selection_passes() {
 }
 
 #[test]
+fn the_example_of_the_documentation_passes() {
+    let page = include_str!("../../../docs/CONFORMANCE.md");
+    let (_, rest) = page.split_once("```json\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let report = check_text(example).unwrap();
+    assert!(report.passed, "{:?}", report.complaints());
+    assert!(!check_text(&example.replace("1.25", "1.26")).unwrap().passed);
+}
+
+#[test]
 fn every_shared_recording_passes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/golden/trajectories");
     if !folder.is_dir() {
