@@ -1,5 +1,7 @@
 //! What differs from the published code on purpose: one test for each row of docs/DIFFERENCES.md.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test by panicking")]
+
 use cpr_core::{
     Adaptive, AnyRegularizer, Bound, BoundInit, ConfigError, Constraint, ConstraintConfig,
     ConstraintRule, GroupError, Huber, Inflection, L1, L2, Merge, Observed, Order, Regularizer,
@@ -149,11 +151,11 @@ fn inflection_watches_r_itself() {
 
 #[test]
 fn no_correction_turns_a_sign_with_the_guard() {
-    fn signs<R: Regularizer>(regularizer: R, guard: bool) -> (bool, Constraint<R>) {
+    fn signs<R: Regularizer>(regularizer: R, guard: bool, mu: f64) -> (bool, Constraint<R>) {
         let start = [3.0, -2.0, 2.5, -4.0];
         let mut theta = start;
         let config = ConstraintConfig {
-            mu: 10.0,
+            mu,
             guard,
             ..ConstraintConfig::new(regularizer, BoundInit::Uniform(0.5))
         };
@@ -161,12 +163,17 @@ fn no_correction_turns_a_sign_with_the_guard() {
         rest(&mut own, &mut theta);
         (theta.iter().zip(start).all(|(after, before)| after * before >= 0.0), own)
     }
-    assert!(signs(L2, true).0 && signs(L1, true).0 && signs(Huber::default(), true).0);
-    assert!(signs(Std, true).0);
+    // From steps that just cross zero to steps far beyond it.
+    for mu in (0..60).map(|i| 0.01 * 1.15f64.powi(i)) {
+        assert!(signs(L2, true, mu).0, "l2, mu = {mu}");
+        assert!(signs(L1, true, mu).0, "l1, mu = {mu}");
+        assert!(signs(Huber::default(), true, mu).0, "huber, mu = {mu}");
+        assert!(signs(Std, true, mu).0, "std, mu = {mu}");
+    }
     // The published code.
-    assert!(!signs(L2, false).0 && !signs(L1, false).0 && !signs(Huber::default(), false).0);
-    assert!(!signs(Std, false).0);
-    let (_, landed) = signs(L2, true);
+    assert!(!signs(L2, false, 10.0).0 && !signs(L1, false, 10.0).0);
+    assert!(!signs(Huber::default(), false, 10.0).0 && !signs(Std, false, 10.0).0);
+    let (_, landed) = signs(L2, true, 10.0);
     assert_eq!((landed.multiplier().get(), landed.report().guarded), (0.0, 1));
 }
 
@@ -303,7 +310,7 @@ fn p_norm_decay_is_a_number_at_zero() {
             let decay = Decay::PNorm { p, lambda: 0.3, late, flush: true };
             let [zero, small, one] = decayed(decay, [0.0, 1e-3, -1.0]);
             assert_eq!(zero, 0.0, "p = {p}");
-            assert!(0.0 <= small && small < 1e-3, "p = {p}: {small}");
+            assert!((0.0..1e-3).contains(&small), "p = {p}: {small}");
             let expected = -1.0 / (1.0 + p * 0.1 * 0.3);
             assert!((one - expected).abs() < 1e-15, "p = {p}: {one} {expected}");
         }

@@ -1,5 +1,7 @@
 //! Replays of recorded trajectories, and proofs that the checker can fail.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test by panicking")]
+
 use std::{
     collections::BTreeSet,
     fs,
