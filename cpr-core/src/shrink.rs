@@ -83,6 +83,11 @@ impl<T: Real> Shrink<T> for ProximalPullStep<T> {
     }
 }
 
+/// A step length in the parameters' type, at most its largest number: ∞·0 would turn elements at zero into NaN.
+fn length<T: Real>(step: f64) -> T {
+    T::from_f64(step).min(T::max_value())
+}
+
 /// θ − direction, but 0 where the guard is on and that crosses zero.
 #[inline(always)]
 fn descend<T: Real>(after: T, direction: T, guard: bool) -> (T, bool) {
@@ -113,7 +118,7 @@ pub(crate) struct SignStep<T> {
 
 impl<T: Real> SignStep<T> {
     pub(crate) fn of(step: f64, guard: bool) -> Self {
-        Self { step: T::from_f64(step), guard }
+        Self { step: length(step), guard }
     }
 }
 
@@ -162,7 +167,7 @@ pub(crate) struct ClipStep<T> {
 
 impl<T: Real> ClipStep<T> {
     pub(crate) fn of(step: f64, delta: f64, guard: bool) -> Self {
-        Self { step: T::from_f64(step), delta: T::from_f64(delta), guard }
+        Self { step: length(step), delta: T::from_f64(delta), guard }
     }
 }
 
@@ -234,7 +239,7 @@ impl<T: Real> PowerStep<T> {
             Form::Reciprocal(Power::new(p - 2.0))
         };
         let smallest = if flush { T::min_positive_value() } else { T::ZERO };
-        Self { form, strength: T::from_f64(strength), late, smallest }
+        Self { form, strength: length(strength), late, smallest }
     }
 }
 
@@ -242,14 +247,15 @@ impl<T: Real> PowerStep<T> {
     /// The shrunk weight, from the power of the magnitude that decides.
     #[inline(always)]
     fn shrunk(&self, w: T, power: T) -> T {
+        // An overflowed power is the largest number: no NaN of ∞/∞, nor of ∞ times a strength that rounds to 0.
+        let x = if power > T::max_value() { T::max_value() } else { power };
         let w = match self.form {
             Form::Ratio(_) => {
-                // An overflowed X means no shrinkage, X/(X + c) = 1; X = 0 means all of it, whatever c is.
-                let x = if power > T::max_value() { T::max_value() } else { power };
+                // X = 0 means all of the shrinkage, whatever c is.
                 w * if x == T::ZERO { T::ZERO } else { x / (x + self.strength) }
             }
             Form::Constant => w / (T::ONE + self.strength),
-            Form::Reciprocal(_) => w / (T::ONE + self.strength * power),
+            Form::Reciprocal(_) => w / (T::ONE + self.strength * x),
         };
         if w.abs() < self.smallest { T::ZERO } else { w }
     }

@@ -37,7 +37,7 @@ pub enum Decay {
     },
     /// The prox of (2c/3)·|w|^{3/2}, c = lr·λ: w + sign w·(1 − √(1 + 4|w|/c²))·c²/2.
     ///
-    /// Computed as sign w·r², r = 2|w|/(c + √(c² + 4|w|)), which loses no digits.
+    /// Computed as sign w·r², r = |w|/(h + √(h² + |w|)), h = c/2, which loses no digits and does not overflow.
     ThreeHalves {
         /// λ, finite and at least 0.
         lambda: f64,
@@ -72,8 +72,9 @@ impl Decay {
             }),
             Self::ThreeHalves { lambda } if lr * lambda == 0.0 => DecayStep(Kind::Identity),
             Self::ThreeHalves { lambda } => {
-                let c = lr * lambda;
-                DecayStep(Kind::ThreeHalves { c: T::from_f64(c), square: T::from_f64(c * c) })
+                let half = lr * lambda / 2.0;
+                let square = T::from_f64(half * half);
+                DecayStep(Kind::ThreeHalves { half: T::from_f64(half), square })
             }
         }
     }
@@ -88,7 +89,7 @@ enum Kind<T> {
     Identity,
     Power(PowerStep<T>),
     L1 { soft: SoftThresholdStep<T>, divisor: T },
-    ThreeHalves { c: T, square: T },
+    ThreeHalves { half: T, square: T },
 }
 
 impl<T: Real> DecayStep<T> {
@@ -104,15 +105,12 @@ impl<T: Real> DecayStep<T> {
                     *w = soft.of_element(*w) / *divisor;
                 }
             }
-            Kind::ThreeHalves { c, square } => {
-                let two = T::ONE + T::ONE;
+            Kind::ThreeHalves { half, square } => {
                 for w in theta {
                     let magnitude = w.abs();
-                    let root = (*square + (two + two) * magnitude).sqrt();
-                    let denominator = *c + root;
+                    let denominator = *half + (*square + magnitude).sqrt();
                     // 0/0 where the weight is 0 and c has rounded to 0.
-                    let r =
-                        if magnitude == T::ZERO { T::ZERO } else { two * magnitude / denominator };
+                    let r = if magnitude == T::ZERO { T::ZERO } else { magnitude / denominator };
                     *w = if *w < T::ZERO { -(r * r) } else { r * r };
                 }
             }
