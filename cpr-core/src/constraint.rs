@@ -64,7 +64,7 @@ pub struct ConstraintConfig<R> {
 
 impl<R: Regularizer> ConstraintConfig<R> {
     /// A bound on R with the library's defaults: μ = 1, `AfterBase`, gradient step, guard on, not scaled by lr;
-    /// for lp with p < 1 those of [`Lp`](crate::Lp).
+    /// for lp with p <= 1 those of [`Lp`](crate::Lp).
     pub fn new(regularizer: R, bound: BoundInit) -> Self {
         let crate::regularizer::Defaults { order, mu, scale_by_lr } = regularizer.defaults();
         Self {
@@ -275,8 +275,14 @@ impl<R: Regularizer> Constraint<R> {
             state.tally.active = state.tally.active.saturating_add(1);
         }
         if ell > 0.0 {
-            let violation =
-                Violation { ell, value, kappa, rule: config.step_rule, guard: config.guard };
+            let violation = Violation {
+                ell,
+                value,
+                kappa,
+                order: config.order,
+                rule: config.step_rule,
+                guard: config.guard,
+            };
             let Planned { correction, guarded } = config.regularizer.plan(&violation, statistic);
             if guarded {
                 state.multiplier = Multiplier::ZERO;

@@ -55,7 +55,7 @@ pub trait Regularizer: Copy + core::fmt::Debug + PartialEq + Kernels {
     /// Whether the regularizer works in this order.
     ///
     /// # Errors
-    /// [`ConfigError::PowerNeedsBeforeBase`] for lp with p < 1 in `AfterBase`.
+    /// [`ConfigError::PowerNeedsBeforeBase`] for lp with p <= 1 in `AfterBase`.
     fn check(&self, _order: Order) -> Result<(), ConfigError> {
         Ok(())
     }
@@ -81,6 +81,8 @@ pub struct Violation {
     pub(crate) value: f64,
     /// κ.
     pub(crate) kappa: f64,
+    /// Where R was taken.
+    pub(crate) order: Order,
     /// Gradient or proximal.
     pub(crate) rule: StepRule,
     /// Whether the overshoot guard is on.

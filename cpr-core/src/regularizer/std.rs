@@ -3,6 +3,7 @@
 use super::{AnyRegularizer, Kernels, Planned, Regularizer, Violation};
 use crate::{
     base::BaseRule,
+    constraint::{Order, StepRule},
     correction::Correction,
     kernel,
     observer::MomentsOf,
@@ -17,8 +18,9 @@ use crate::{
 ///
 /// With a = ℓ/((n − 1)·R):
 /// * Gradient step: θ − a·(θ − mean). Guard (a > 1): mean + (θ − mean)·κ/R, or the mean where R <= κ or κ = 0.
-/// * Proximal step: mean + (θ − mean)·max(0, 1 − a). Under `BeforeBase` mean and R are those before the base
-///   step, the only ones known in one pass; the point of rest is the same.
+/// * Proximal step: mean + (θ − mean)·max(0, 1 − a). Under `BeforeBase` the R of θ after the base step is not
+///   known in one pass; R + ℓ/(n − 1) stands for it, with R and the mean from before the base step, so that the
+///   scale is 1/(1 + a). At rest that is exact: the prox takes ℓ/(n − 1) from R, and ends at the R it began with.
 ///
 /// One element has no standard deviation: such a group is refused when it is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,8 +68,7 @@ impl Kernels for Std {
     }
 
     fn plan(&self, violation: &Violation, statistic: &Statistic) -> Planned {
-        use crate::constraint::StepRule;
-        let Violation { ell, value, kappa, rule, .. } = *violation;
+        let Violation { ell, value, kappa, rule, order, .. } = *violation;
         let Statistic::Moments { count, mean, .. } = *statistic else {
             return Planned::plain(Correction::Identity);
         };
@@ -79,11 +80,14 @@ impl Kernels for Std {
             StepRule::Gradient => Planned::pull(share, mean, violation, || {
                 if value <= kappa || kappa == 0.0 { 0.0 } else { kappa / value }
             }),
-            StepRule::Proximal => Planned::plain(Correction::Pull {
-                rate: share.min(1.0),
-                center: mean,
-                proximal: true,
-            }),
+            StepRule::Proximal => {
+                let rate = match order {
+                    Order::AfterBase => share.min(1.0),
+                    Order::BeforeBase if share.is_finite() => share / (1.0 + share),
+                    Order::BeforeBase => 1.0,
+                };
+                Planned::plain(Correction::Pull { rate, center: mean, proximal: true })
+            }
         }
     }
 
