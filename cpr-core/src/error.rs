@@ -69,7 +69,7 @@ pub enum ConfigError {
     },
     /// A bound per element on a measure that is no sum over elements.
     PerElementOfNoSum,
-    /// An lp bound with p < 1 in an order that cannot hold it.
+    /// An lp bound with p <= 1 in an order that cannot hold it.
     PowerNeedsBeforeBase {
         /// The exponent p.
         given: f64,
@@ -93,7 +93,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::PowerNeedsBeforeBase { given } => write!(
                 f,
-                "an lp bound with p = {given} < 1 needs the order BeforeBase: \
+                "an lp bound with p = {given} <= 1 needs the order BeforeBase: \
                  after an Adam step R cannot get below a floor set by the learning rate, and lambda winds up"
             ),
             Self::NesterovNeedsMomentum => {

@@ -23,7 +23,7 @@ use crate::{
 /// so there is nothing to guard. p = 1 and p = 2 as regularizers are [`L1`](super::L1) and [`L2`](super::L2)
 /// themselves: [`AnyRegularizer::lp`] gives those.
 ///
-/// For p < 1 it needs [`Order::BeforeBase`], and defaults to μ = 0.1 scaled by the learning rate; weights that
+/// For p <= 1 it needs [`Order::BeforeBase`], and defaults to μ = 0.1 scaled by the learning rate; weights that
 /// reach 0 stay there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lp {
@@ -101,7 +101,7 @@ impl Regularizer for Lp {
     }
 
     fn defaults(&self) -> Defaults {
-        if self.p < 1.0 {
+        if self.p <= 1.0 {
             Defaults { order: Order::BeforeBase, mu: 0.1, scale_by_lr: true }
         } else {
             Defaults { order: Order::AfterBase, mu: 1.0, scale_by_lr: false }
@@ -109,7 +109,7 @@ impl Regularizer for Lp {
     }
 
     fn check(&self, order: Order) -> Result<(), ConfigError> {
-        if self.p < 1.0 && order == Order::AfterBase {
+        if self.p <= 1.0 && order == Order::AfterBase {
             Err(ConfigError::PowerNeedsBeforeBase { given: self.p })
         } else {
             Ok(())
