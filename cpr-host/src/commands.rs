@@ -9,6 +9,7 @@ use std::{
 use crate::{
     checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, Keep},
     config::GrokkingConfig,
+    conformance::{self, ConformanceError},
     inspect::{self, InspectError},
     observe::{LastLine, ObserveError, read_jsonl},
     plot::grokking,
@@ -43,6 +44,9 @@ pub enum CommandError {
     /// The plot lacks a column.
     #[error(transparent)]
     Plot(#[from] grokking::GrokkingError),
+    /// The conformance report.
+    #[error(transparent)]
+    Conformance(#[from] ConformanceError),
     /// Signals cannot be caught.
     #[error("cannot watch for SIGINT and SIGTERM: {0}")]
     Signals(#[source] io::Error),
@@ -195,14 +199,14 @@ fn checkpoint_of(path: &Path) -> Result<PathBuf, CommandError> {
     }
 }
 
-/// Replays recorded trajectories and compares; with `json` one object a line.
+/// Replays recorded trajectories and compares; with `json` one JSON document. Returns whether all passed.
 ///
 /// # Errors
-/// [`CommandError`].
+/// [`CommandError`]; a file that cannot be read is a failed file, not an error.
 pub fn conformance(
-    _files: &[PathBuf],
-    _json: bool,
-    _out: &mut dyn Write,
+    files: &[PathBuf],
+    json: bool,
+    out: &mut dyn Write,
 ) -> Result<bool, CommandError> {
-    Ok(true)
+    Ok(conformance::run(files, out, json)?)
 }

@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod conformance;
 pub mod data;
 pub mod inspect;
 pub mod model;
@@ -23,6 +24,3 @@ pub mod schedule;
 pub mod signals;
 pub mod summary;
 pub mod train;
-//! Training under Constrained Parameter Regularization on the CPU.
-
-pub mod conformance;
