@@ -1,5 +1,7 @@
 //! Adam and AMSGrad.
 
+use num_traits::Float;
+
 use super::{Base, BaseRule, Intake, WeightDecay};
 use crate::{
     bias::BiasCorrection,
@@ -91,7 +93,7 @@ impl<T: Real> Base<T, 2> for Adam {
             beta2: T::from_f64(beta2),
             gain2: T::from_f64(1.0 - beta2),
             step_size: T::from_f64(lr / self.first.at(t)),
-            root_gain: T::from_f64(1.0 / libm::sqrt(self.second.at(t))),
+            root_gain: T::from_f64(1.0 / Float::sqrt(self.second.at(t))),
             eps: T::from_f64(eps),
         }
     }

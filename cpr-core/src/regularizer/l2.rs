@@ -1,5 +1,7 @@
 //! The squared L2 norm.
 
+use num_traits::Float;
+
 use super::{AnyRegularizer, Kernels, Planned, Regularizer, Violation};
 use crate::{
     base::BaseRule,
@@ -62,7 +64,7 @@ impl Kernels for L2 {
     fn plan(&self, violation: &Violation, _statistic: &Statistic) -> Planned {
         let Violation { ell, value, kappa, .. } = *violation;
         Planned::pull(2.0 * ell, 0.0, violation, || {
-            if value <= kappa || kappa == 0.0 { 0.0 } else { libm::sqrt(kappa / value) }
+            if value <= kappa || kappa == 0.0 { 0.0 } else { Float::sqrt(kappa / value) }
         })
     }
 

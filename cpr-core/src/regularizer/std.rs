@@ -1,5 +1,7 @@
 //! The standard deviation.
 
+use num_traits::Float;
+
 use super::{AnyRegularizer, Kernels, Planned, Regularizer, Violation};
 use crate::{
     base::BaseRule,
@@ -30,7 +32,7 @@ impl Regularizer for Std {
     fn value(&self, statistic: &Statistic) -> f64 {
         match *statistic {
             _ if statistic.count() == 0 => 0.0,
-            Statistic::Moments { count, m2, .. } => libm::sqrt(m2 / count_as_f64(count - 1)),
+            Statistic::Moments { count, m2, .. } => Float::sqrt(m2 / count_as_f64(count - 1)),
             Statistic::Sum { .. } => f64::NAN,
         }
     }
