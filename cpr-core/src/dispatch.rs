@@ -12,26 +12,62 @@ pub(crate) trait Kernel {
     fn run(self) -> Self::Output;
 }
 
+/// The instruction set that the loops run with: what the processor has at most, in the `std` build; else the
+/// target's own. It changes speed, never a bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Level {
+    /// What the crate was compiled for.
+    Baseline,
+    /// AVX2 on x86-64.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL on x86-64.
+    Avx512,
+}
+
+impl Level {
+    /// The level in use on this machine.
+    #[must_use]
+    #[inline]
+    pub fn current() -> Self {
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        {
+            use std::is_x86_feature_detected;
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                return Self::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") {
+                return Self::Avx2;
+            }
+        }
+        Self::Baseline
+    }
+}
+
 /// Runs the loop at the widest level of this machine.
 #[inline]
 pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
+    run_at(Level::current(), kernel)
+}
+
+/// Runs the loop at `level`, or at the widest below it that this machine has.
+#[inline]
+#[cfg_attr(all(feature = "std", target_arch = "x86_64"), allow(unsafe_code))]
+pub(crate) fn run_at<K: Kernel>(level: Level, kernel: K) -> K::Output {
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    #[allow(unsafe_code)]
-    {
-        use std::is_x86_feature_detected;
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-        {
-            // SAFETY: the processor has every feature that the shell asks for.
-            return unsafe { avx512(kernel) };
-        }
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has every feature that the shell asks for.
-            return unsafe { avx2(kernel) };
-        }
+    match level.min(Level::current()) {
+        // SAFETY: `current` found every feature that the shell asks for.
+        Level::Avx512 => return unsafe { avx512(kernel) },
+        // SAFETY: `current` found this feature, or those of the level above, which include it.
+        Level::Avx2 => return unsafe { avx2(kernel) },
+        Level::Baseline => {}
     }
+    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+    let _ = level;
     kernel.run()
 }
 
@@ -45,4 +81,26 @@ fn avx512<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2")]
 fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Name;
+
+    impl Kernel for Name {
+        type Output = &'static str;
+        fn run(self) -> &'static str {
+            "ran"
+        }
+    }
+
+    #[test]
+    fn every_level_runs_and_none_runs_above_the_machine() {
+        for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+            assert_eq!(run_at(level, Name), "ran");
+        }
+        assert_eq!(run(Name), "ran");
+    }
 }

@@ -230,3 +230,6 @@ fn unpad<T: Real>(block: &[T; LANES], tail: &mut [T]) {
         *slot = value;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,7 @@ pub use constraint::{
     Constraint, ConstraintConfig, ConstraintRule, Order, Report, StepRule, measure,
 };
 pub use correction::Correction;
+pub use dispatch::Level;
 pub use error::{ConfigError, GroupError, LengthError, Slice};
 pub use fused::{FirstPass, base_step, constrained_step};
 pub use kernel::all_finite;

@@ -121,7 +121,7 @@ mod tests {
             }
         }
         // (2^53 + 1) + (1 + 1) is 2^53 + 2 in this order, 2^53 in a running sum.
-        let big = 2f64.powi(53);
+        let big = 9_007_199_254_740_992.0;
         let mut tree = Pairwise::new();
         tree.extend([big, 1.0, 1.0, 1.0].map(Shape));
         assert_eq!(tree.finish().0, big + 2.0);

@@ -1,0 +1,124 @@
+//! Every instruction set gives the bits of the baseline, for every base rule, measure and correction.
+
+use std::vec::Vec;
+
+use super::*;
+use crate::{
+    base::{
+        Adam, AdamConfig, AmsGrad, Base, Decay, Decayed, Momentum, MomentumConfig, Sgd, SgdConfig,
+        WeightDecay,
+    },
+    dispatch::Level,
+    observer::{MomentsOf, SumOf},
+    regularizer::Huber,
+    shrink::{
+        ClipStep, HuberProxStep, PowerStep, ProximalPullStep, PullStep, SignStep,
+        SoftThresholdStep, Unmoved,
+    },
+};
+
+const LENGTHS: [usize; 6] = [0, 1, 15, 16, 33, 200];
+
+fn values<T: Real>(n: usize, seed: f64) -> Vec<T> {
+    (0..n).map(|i| T::from_f64(libm::sin(seed + 0.7 * count(i)) * 0.3)).collect()
+}
+
+fn count(i: usize) -> f64 {
+    crate::real::count_as_f64(i as u64)
+}
+
+/// θ, moments and measure after one chunk at a level.
+fn outcome<T, B, S, O, const M: usize>(
+    level: Level,
+    n: usize,
+    (base, shrink, observer): (B, S, O),
+) -> (Vec<T>, Vec<Vec<T>>, Observed)
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    let (mut theta, grad) = (values(n, 0.1), values(n, 0.9));
+    let mut moments: [Vec<T>; M] =
+        core::array::from_fn(|k| values::<T>(n, count(k)).iter().map(|x| x.abs()).collect());
+    let views = moments.each_mut().map(|moment| moment.as_mut_slice());
+    let shard = Shard::new(&mut theta, &grad, views).unwrap();
+    let observed = dispatch::run_at(level, FirstPass { base, shrink, observer, shard });
+    (theta, moments.into(), observed)
+}
+
+fn alike<T, B, S, O, const M: usize>(rules: (B, S, O))
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    for n in LENGTHS {
+        let baseline = outcome::<T, B, S, O, M>(Level::Baseline, n, rules);
+        for level in [Level::Avx2, Level::Avx512] {
+            assert_eq!(outcome(level, n, rules), baseline, "{n} elements, {level:?}");
+        }
+        let corrected = |level| {
+            let mut theta = values::<T>(n, 0.1);
+            let stopped = dispatch::run_at(level, Correct { shrink: rules.1, theta: &mut theta });
+            (theta, stopped)
+        };
+        assert_eq!(corrected(Level::Avx2), corrected(Level::Baseline));
+        assert_eq!(corrected(Level::Avx512), corrected(Level::Baseline));
+    }
+}
+
+fn all<T: Real>() {
+    let adam = Adam::new(AdamConfig {
+        weight_decay: WeightDecay::Decoupled(0.1),
+        ..AdamConfig::default()
+    })
+    .unwrap();
+    let step = Base::<T, 2>::at(&adam, 3, 1e-2);
+    let huber = SumOf(Huber::new(0.1).unwrap());
+    alike::<T, _, _, _, 2>((step, Unmoved, Unobserved));
+    alike::<T, _, _, _, 2>((step, PullStep::of(0.1, 0.02), MomentsOf));
+    alike::<T, _, _, _, 2>((step, ProximalPullStep(PullStep::of(0.1, 0.02)), MomentsOf));
+    alike::<T, _, _, _, 2>((step, SignStep::of(0.05, true), huber));
+    alike::<T, _, _, _, 2>((step, SoftThresholdStep::of(0.05), huber));
+    alike::<T, _, _, _, 2>((step, ClipStep::of(1.5, 0.1, true), huber));
+    alike::<T, _, _, _, 2>((step, HuberProxStep::of(0.5, 0.1), huber));
+    for p in [0.5, 0.8, 1.0, 1.5, 2.0, 3.3] {
+        alike::<T, _, _, _, 2>((step, PowerStep::of(p, 0.01, false, true), huber));
+        let decay = Decay::PNorm { p, lambda: 0.1, late: true, flush: false };
+        let decayed = Decayed::new(adam, decay).unwrap();
+        alike::<T, _, _, _, 2>((decayed.at(2, 0.1), Unmoved, huber));
+    }
+    for decay in [Decay::L1 { lambda: 1.0, weight_decay: 0.1 }, Decay::ThreeHalves { lambda: 0.5 }]
+    {
+        let decayed = Decayed::new(adam, decay).unwrap();
+        alike::<T, _, _, _, 2>((decayed.at(2, 0.1), Unmoved, MomentsOf));
+    }
+    let momentum = Momentum::new(MomentumConfig { nesterov: true, ..Default::default() }).unwrap();
+    alike::<T, _, _, _, 3>((AmsGrad(adam).at(2, 0.1), Unmoved, MomentsOf));
+    alike::<T, _, _, _, 1>((momentum.at(2, 0.1), Unmoved, MomentsOf));
+    alike::<T, _, _, _, 0>((Sgd::new(SgdConfig::default()).unwrap().at(2, 0.1), Unmoved, huber));
+}
+
+#[test]
+fn every_level_gives_the_bits_of_the_baseline() {
+    all::<f32>();
+    all::<f64>();
+}
+
+#[test]
+fn one_value_that_is_not_finite_is_found_wherever_it_stands() {
+    for n in [1, 16, 17, 40] {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for place in 0..n {
+                let mut values = values::<f32>(n, 0.3);
+                assert!(all_finite(&values));
+                values[place] = bad;
+                assert!(!all_finite(&values), "{bad} at {place} of {n}");
+            }
+        }
+    }
+    assert!(all_finite::<f32>(&[]) && all_finite(&[f64::MAX, f64::MIN_POSITIVE, -0.0]));
+}
