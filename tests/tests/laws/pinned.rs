@@ -31,7 +31,9 @@ fn line<T: Precision>(case: &Case, precision: &str) -> String {
     let run = T::run(case, Path::Whole);
     let last = run.reports.last().unwrap();
     let (lambda, kappa) = (last.lambda.to_bits(), last.kappa.unwrap().to_bits());
-    let mut line = format!("{} | {precision} | {lambda:016x} {kappa:016x} |", case.name);
+    // λ has often gone back to 0 by then: its highest value is pinned too.
+    let top = run.reports.iter().map(|report| report.lambda).fold(0.0, f64::max).to_bits();
+    let mut line = format!("{} | {precision} | {lambda:016x} {top:016x} {kappa:016x} |", case.name);
     for &x in &run.theta {
         write!(line, " {:x}", x.to_f64().to_bits() >> if precision == "f32" { 29 } else { 0 })
             .unwrap();
