@@ -50,7 +50,9 @@ def copy_sources() -> None:
         source, target = ROOT / folder, COPY / folder
         shutil.rmtree(target, ignore_errors=True)
         if source.exists():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("target"))
+            # New times of change, or cargo would keep what a stopped run had built.
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("target"),
+                            copy_function=shutil.copyfile)
     manifest = (ROOT / "Cargo.toml").read_text()
     members = 'members = ["cpr-core", "tests"]\n'
     manifest = re.sub(r"^members = .*\n", members, manifest, count=1, flags=re.M)
@@ -69,10 +71,11 @@ def copy_sources() -> None:
 
 def run_laws() -> tuple[bool, list[str]]:
     env = dict(os.environ, CARGO_PROFILE_DEV_OPT_LEVEL="0", CARGO_PROFILE_DEV_DEBUG="false",
-               CARGO_TARGET_DIR=str(COPY / "target"), RUST_BACKTRACE="0")
-    # The pinned bits notice everything: what is asked for here is a law that does.
+               CARGO_TARGET_DIR=str(COPY / "target"), RUST_BACKTRACE="0", PROPTEST_CASES="16")
+    # The pinned bits notice everything: what is asked for here is a law that does. Equality of paths and long sums
+    # are slow without optimisation, and no formula's business.
     command = ["cargo", "test", "-q", "-p", "cpr-tests", "--test", "laws", "--",
-               "--skip", "pinned", "--skip", "long_"]
+               "--skip", "pinned", "--skip", "long_", "--skip", "every_path", "--skip", "constant_matrix"]
     done = subprocess.run(command, cwd=COPY, env=env, capture_output=True, text=True)
     failed = re.findall(r"^    ([a-z_:0-9]+)$", done.stdout, flags=re.M)
     if done.returncode != 0 and not failed:

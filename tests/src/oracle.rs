@@ -78,6 +78,8 @@ pub struct Scalars {
     pub kappa: Option<f64>,
     /// Steps without an update because R was not finite.
     pub non_finite: u64,
+    /// An inflection of smoothed values hung on their last digits: rounding decides, and either way is right.
+    pub tied: bool,
     watched: Vec<f64>,
     risen: bool,
 }
@@ -94,7 +96,17 @@ impl Scalars {
         };
         let case = case.clone();
         let watched = Vec::new();
-        Self { case, n, step: 0, lambda: 0.0, kappa, non_finite: 0, watched, risen: false }
+        Self {
+            case,
+            n,
+            step: 0,
+            lambda: 0.0,
+            kappa,
+            non_finite: 0,
+            tied: false,
+            watched,
+            risen: false,
+        }
     }
 
     /// One update by R at the step's t; returns ℓ, 0 for no correction.
@@ -142,11 +154,14 @@ impl Scalars {
                 };
                 let watched = self.watched.last().map_or(r, smooth);
                 self.watched.push(watched);
-                if let [.., a, b, c] = self.watched[..]
-                    && c - b < b - a
-                    && self.step > rule.burn_in
-                {
-                    self.kappa = Some(r);
+                if let [.., a, b, c] = self.watched[..] {
+                    // A smoothed value remembers the rounding of the largest one before it.
+                    let largest = self.watched.iter().copied().fold(0.0, f64::max);
+                    let digits = 1e-13 * largest + f64::MIN_POSITIVE;
+                    self.tied |= rule.smoothing.is_some() && ((c - b) - (b - a)).abs() <= digits;
+                    if c - b < b - a && self.step > rule.burn_in {
+                        self.kappa = Some(r);
+                    }
                 }
             }
             _ => {}

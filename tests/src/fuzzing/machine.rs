@@ -35,11 +35,14 @@ pub fn bound(data: &[u8]) {
         let r = total(statistic);
         let correction = constraint.update(&Observed { statistic, stopped: 0 }, case.lr);
         let ell = oracle.update(r, case.lr);
+        if oracle.tied {
+            return;
+        }
         let report = constraint.report();
         assert_eq!(report.step, oracle.step);
         assert_eq!(report.non_finite, oracle.non_finite);
         assert_eq!(correction.is_identity(), ell <= 0.0, "ℓ = {ell}");
-        assert_eq!(report.kappa, oracle.kappa, "κ after step {}", oracle.step);
+        assert_eq!(report.kappa, oracle.kappa, "κ after step {}: {oracle:?}", oracle.step);
         let distance = (report.lambda - oracle.lambda).abs();
         assert!(
             distance <= SINGLE_STEP.limit * oracle.lambda.max(case.mu * r.min(f64::MAX)),
