@@ -6,7 +6,7 @@ use super::bytes::Bytes;
 use crate::{
     cases::Measure,
     noise, oracle,
-    tolerance::{CUT_ANYWHERE, Tolerance},
+    tolerance::{CUT_ANYWHERE, CUT_AT_OUTLIERS, Tolerance},
 };
 
 /// Any floats, cut anywhere and merged in any order, against one pass and against the oracle.
@@ -32,17 +32,18 @@ pub fn merge(data: &[u8]) {
     }
     if bytes.flag() {
         let narrow: Vec<f32> = theta.iter().map(|&x| f32::from_f64(x)).collect();
-        check(kind, &narrow, seed, cuts);
+        check(kind, &narrow, seed, cuts, CUT_AT_OUTLIERS);
     } else {
-        check(kind, &theta, seed, cuts);
+        check(kind, &theta, seed, cuts, CUT_AT_OUTLIERS);
     }
 }
 
-/// Cuts `theta` at seeded places and checks every law; what [`merge`] does with its bytes.
+/// Cuts `theta` at seeded places and checks every law, a standard deviation to the tolerance given; what [`merge`]
+/// does with its bytes.
 ///
 /// # Panics
 /// Where a law is broken.
-pub fn check<T: Real>(kind: Measure, theta: &[T], seed: u64, cuts: usize) {
+pub fn check<T: Real>(kind: Measure, theta: &[T], seed: u64, cuts: usize, of_std: Tolerance) {
     let regularizer = kind.regularizer();
     let n = theta.len();
     let whole = measure(&regularizer, theta);
@@ -71,11 +72,12 @@ pub fn check<T: Real>(kind: Measure, theta: &[T], seed: u64, cuts: usize) {
         return;
     }
     let floor = if kind == Measure::Std { largest } else { 0.0 };
+    let tolerance = if kind == Measure::Std { of_std } else { CUT_ANYWHERE };
     let expected = oracle::value(kind, &wide);
     for (given, against) in [(other, one), (one, expected), (other, expected)] {
         let distance = (given - against).abs();
         assert!(
-            distance <= CUT_ANYWHERE.limit * against.abs().max(floor),
+            distance <= tolerance.limit * against.abs().max(floor),
             "{kind:?}, n = {n}: {given:e} against {against:e}, {}",
             Tolerance::distance(given, against)
         );

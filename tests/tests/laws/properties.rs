@@ -9,7 +9,7 @@ use cpr_tests::{
     cases::{Case, Measure, table},
     fuzzing, noise, oracle,
     path::{Path, Precision},
-    tolerance::SINGLE_STEP,
+    tolerance::{CUT_AT_OUTLIERS, SINGLE_STEP},
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -66,9 +66,9 @@ proptest! {
         seed in any::<u64>(),
         cuts in 0usize..9,
     ) {
-        fuzzing::check_splits(kind, &theta, seed >> 8, cuts);
+        fuzzing::check_splits(kind, &theta, seed >> 8, cuts, CUT_AT_OUTLIERS);
         let narrow: Vec<f32> = theta.iter().map(|&x| x as f32).collect();
-        fuzzing::check_splits(kind, &narrow, seed >> 8, cuts);
+        fuzzing::check_splits(kind, &narrow, seed >> 8, cuts, CUT_AT_OUTLIERS);
     }
 
     #[test]
