@@ -1,0 +1,13 @@
+//! A set of two groups, one under an l2 constraint, and Adam.
+#![no_std]
+#![no_main]
+
+use cpr_embedded::board::finish;
+use cpr_embedded::expected;
+use cpr_embedded::problem::{Buffers, adam, train_set};
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    static mut BUFFERS: Buffers<2> = Buffers::ZERO;
+    finish([(train_set(adam(), BUFFERS), expected::SET)].into_iter())
+}

@@ -1,0 +1,52 @@
+//! The machine's side: how a firmware ends, and that it cannot panic.
+
+use core::panic::PanicInfo;
+
+use cortex_m_semihosting::{debug, hio};
+
+use crate::problem::Trained;
+
+unsafe extern "C" {
+    /// Defined nowhere: a firmware in which a panic can be reached does not link.
+    safe fn a_panic_can_be_reached() -> !;
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    a_panic_can_be_reached()
+}
+
+/// Ends the emulation: with success if every pair has the same bits.
+pub fn finish(pairs: impl Iterator<Item = (Option<Trained>, Trained)>) -> ! {
+    let mut same = true;
+    for (got, expected) in pairs {
+        let Some(got) = got else {
+            say(b"training stopped\n");
+            same = false;
+            continue;
+        };
+        for (name, got, expected) in [
+            (&b"theta differs from the host's\n"[..], got.theta, expected.theta),
+            (b"lambda differs from the host's\n", got.lambda, expected.lambda),
+            (b"kappa differs from the host's\n", got.kappa, expected.kappa),
+        ] {
+            if got != expected {
+                say(name);
+                same = false;
+            }
+        }
+    }
+    #[cfg(feature = "stack")]
+    crate::stack::report();
+    debug::exit(if same { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
+    loop {
+        cortex_m::asm::wfi();
+    }
+}
+
+/// Writes to the host's terminal; where there is none, nothing happens.
+pub(crate) fn say(text: &[u8]) {
+    if let Ok(mut out) = hio::hstdout() {
+        let _unheard = out.write_all(text);
+    }
+}

@@ -1,0 +1,19 @@
+//! Firmware that trains under a constraint on a Cortex-M, and checks its bits against the host's.
+//!
+//! [`problem`] is compiled for both sides: `build.rs` runs it on the host and records what came out in
+//! [`expected`]; each binary runs one case of it and ends with success if θ, λ and κ have the same bits.
+#![no_std]
+
+pub mod problem;
+
+/// What the host got, as computed by `build.rs`.
+pub mod expected {
+    use crate::problem::Trained;
+
+    include!(concat!(env!("OUT_DIR"), "/expected.rs"));
+}
+
+#[cfg(feature = "firmware")]
+pub mod board;
+#[cfg(feature = "stack")]
+mod stack;
