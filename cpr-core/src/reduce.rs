@@ -14,8 +14,8 @@ pub const CHUNK: usize = 4096;
 /// Lanes of a chunk's sums.
 pub const LANES: usize = 16;
 
-/// Levels of the tree: enough for 2⁶⁴ chunks.
-const LEVELS: usize = 64;
+/// Levels of the tree: enough for more chunks than there are addresses, and half the stack on a microcontroller.
+const LEVELS: usize = usize::BITS as usize;
 
 /// Merges measures pairwise in the order in which they are pushed, in a tree that depends on their number only.
 ///
@@ -53,7 +53,7 @@ impl<S: Merge> Pairwise<S> {
             merged = left.merge(merged);
         }
         self.pushed = self.pushed.wrapping_add(1);
-        // 64 levels hold the parts of 2⁶⁴ − 1 pushes: there is always room.
+        // L levels hold the parts of 2^L − 1 pushes: there is always room.
         let _full = self.parts.push(merged);
     }
 
