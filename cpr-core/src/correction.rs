@@ -83,8 +83,7 @@ impl Correction {
     pub fn apply<T: Real>(&self, theta: &mut [T]) -> u64 {
         match *self {
             Self::Identity => 0,
-            // On its own, phase 4 has one θ: before and after are the same.
-            Self::Pull { rate, center, .. } => kernel::correct(PullStep::of(rate, center), theta),
+            Self::Pull { .. } => self.apply_pull(theta),
             Self::Sign { step, guard } => kernel::correct(SignStep::of(step, guard), theta),
             Self::SoftThreshold { threshold } => {
                 kernel::correct(SoftThresholdStep::of(threshold), theta)
@@ -98,6 +97,16 @@ impl Correction {
             Self::Power { p, step, flush } => {
                 kernel::correct(PowerStep::of(p, p * step, false, flush), theta)
             }
+        }
+    }
+
+    /// [`Correction::apply`] for a regularizer that only pulls, without the code of the other corrections.
+    pub(crate) fn apply_pull<T: Real>(&self, theta: &mut [T]) -> u64 {
+        // On its own, phase 4 has one θ: before and after are the same.
+        if let Self::Pull { rate, center, .. } = *self {
+            kernel::correct(PullStep::of(rate, center), theta)
+        } else {
+            0
         }
     }
 }

@@ -93,6 +93,6 @@ pub fn constrained_step<R, T, B, const M: usize>(
     let first = constraint.begin(lr);
     let observed = first.run_all(base, shard.reborrow());
     let correction = constraint.update(&observed, lr);
-    let stopped = correction.apply(shard.theta);
+    let stopped = constraint.rule().config().regularizer.correct(&correction, shard.theta);
     constraint.count_stopped(stopped);
 }

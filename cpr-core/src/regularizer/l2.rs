@@ -68,6 +68,10 @@ impl Kernels for L2 {
         })
     }
 
+    fn correct<T: Real>(&self, correction: &Correction, theta: &mut [T]) -> u64 {
+        correction.apply_pull(theta)
+    }
+
     fn into_any(self) -> AnyRegularizer {
         AnyRegularizer::L2(self)
     }

@@ -140,6 +140,11 @@ mod sealed {
         /// The correction for ℓ > 0.
         fn plan(&self, violation: &Violation, statistic: &Statistic) -> Planned;
 
+        /// Phase 4, for the corrections that `plan` makes: a firmware holds no others.
+        fn correct<T: Real>(&self, correction: &Correction, theta: &mut [T]) -> u64 {
+            correction.apply(theta)
+        }
+
         /// The same measure as a value.
         fn into_any(self) -> AnyRegularizer;
 

@@ -93,6 +93,10 @@ impl Kernels for Std {
         }
     }
 
+    fn correct<T: Real>(&self, correction: &Correction, theta: &mut [T]) -> u64 {
+        correction.apply_pull(theta)
+    }
+
     fn into_any(self) -> AnyRegularizer {
         AnyRegularizer::Std(self)
     }
