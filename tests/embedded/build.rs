@@ -8,7 +8,9 @@ use cpr_core::L2;
 #[allow(dead_code, reason = "the library uses all of it")]
 mod problem;
 
-use problem::{Buffers, Trained, adam, regularizers, sgd, train, train_free, train_set};
+use problem::{
+    Buffers, Trained, adam, differentiate_only, regularizers, sgd, train, train_free, train_set,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -36,6 +38,7 @@ fn expected() -> Option<String> {
     let mut one = |name: &str, trained: Trained| {
         writeln!(code, "/// Of `{name}`.\npub const {name}: Trained = {trained:?};").ok()
     };
+    one("GRADIENT", differentiate_only(&mut none)?)?;
     one("ADAM", train_free(adam(), &mut two)?)?;
     one("L2_ADAM", train(L2, adam(), &mut two)?)?;
     one("L2_SGD", train(L2, sgd(), &mut none)?)?;

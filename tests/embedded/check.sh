@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Builds the firmware for Cortex-M with and without an FPU, checks that no panic can be reached in it, runs it
-# in emulation, compares its bits with the host's, and prints what it takes of flash, RAM and stack.
+# in emulation, compares its bits with the host's, and prints what it takes: bytes of flash, RAM and stack, and
+# instructions a step.
 #
 # Needs the Rust targets thumbv7em-none-eabihf and thumbv6m-none-eabi, llvm-tools (`rustup component add
 # llvm-tools`) or an LLVM on the path, and qemu-system-arm; without the last it builds and says that it runs nothing.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-cases=(empty adam minimal_sgd minimal set any_sgd any_adam)
+cases=(gradient adam minimal_sgd minimal set any_sgd any_adam)
 targets=(thumbv7em-none-eabihf thumbv6m-none-eabi)
 machine=mps2-an386
 seconds=60
@@ -33,7 +34,7 @@ nm=$(tool llvm-nm)
 
 emulate() {
     timeout "$seconds" qemu-system-arm -machine "$machine" -nographic -monitor none -serial none \
-        -semihosting-config enable=on,target=native -kernel "$1" </dev/null
+        -semihosting-config enable=on,target=native -kernel "$@" </dev/null
 }
 
 if ! command -v qemu-system-arm >/dev/null; then
@@ -69,11 +70,17 @@ for target in "${targets[@]}"; do
 done
 
 if [[ $run == yes ]]; then
-    target=${targets[0]}
-    cargo build --quiet --locked --release --target "$target" --features stack --target-dir target/stack
-    printf '\nstack of %s\n' "$target"
-    for case in "${cases[@]}"; do
-        printf '%-12s ' "$case"
-        emulate "target/stack/$target/release/$case" || fail "$case failed in emulation"
+    tick=40 # instructions: one takes 1 ns under -icount shift=0, and the machine's counter runs at 25 MHz
+    steps=100
+    for target in "${targets[@]}"; do
+        printf '\n%-22s %-12s %14s %8s\n' "$target" "" instructions stack
+        cargo build --quiet --locked --release --target "$target" --features cost --target-dir target/cost
+        for case in "${cases[@]}"; do
+            said=$(emulate "target/cost/$target/release/$case" -icount shift=0) ||
+                fail "$case for $target failed in emulation: $said"
+            read -r _ ticks _ stack <<<"${said//$'\n'/ }"
+            [[ $case == any_* ]] && runs=5 || runs=1 # one for each regularizer
+            printf '%-22s %-12s %14s %8s\n' "" "$case" $((10#$ticks * tick / steps / runs)) $((10#$stack))
+        done
     done
 fi

@@ -16,10 +16,12 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     a_panic_can_be_reached()
 }
 
-/// Ends the emulation: with success if every pair has the same bits.
-pub fn finish(pairs: impl Iterator<Item = (Option<Trained>, Trained)>) -> ! {
+/// Runs the cases and ends the emulation: with success if every pair has the same bits.
+pub fn check<I: IntoIterator<Item = (Option<Trained>, Trained)>>(cases: impl FnOnce() -> I) -> ! {
+    #[cfg(feature = "cost")]
+    crate::cost::start();
     let mut same = true;
-    for (got, expected) in pairs {
+    for (got, expected) in cases() {
         let Some(got) = got else {
             say(b"training stopped\n");
             same = false;
@@ -36,8 +38,8 @@ pub fn finish(pairs: impl Iterator<Item = (Option<Trained>, Trained)>) -> ! {
             }
         }
     }
-    #[cfg(feature = "stack")]
-    crate::stack::report();
+    #[cfg(feature = "cost")]
+    crate::cost::report();
     debug::exit(if same { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
     loop {
         cortex_m::asm::wfi();

@@ -15,5 +15,10 @@ pub mod expected {
 
 #[cfg(feature = "firmware")]
 pub mod board;
-#[cfg(feature = "stack")]
-mod stack;
+#[cfg(feature = "cost")]
+mod cost;
+
+/// The page whose examples are tested here.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/EMBED.md")]
+pub struct EmbedPage;

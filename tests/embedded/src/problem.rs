@@ -88,6 +88,15 @@ pub fn train_free<B: Base<f32, M>, const M: usize>(
     Some(Trained { theta: digest(&buffers.theta), lambda: 0, kappa: 0 })
 }
 
+/// Computes the gradient as often as the others and trains nothing: what the problem itself costs.
+pub fn differentiate_only(buffers: &mut Buffers<0>) -> Option<Trained> {
+    buffers.start();
+    for _ in 0..STEPS {
+        buffers.differentiate();
+    }
+    Some(Trained { theta: digest(&buffers.grad), lambda: 0, kappa: 0 })
+}
+
 /// Trains two groups in one [`ConstraintSet`]: the first parameters under an l2 bound, the others free.
 pub fn train_set(base: Option<Adam>, buffers: &mut Buffers<2>) -> Option<Trained> {
     let base = base?;

@@ -2,7 +2,9 @@
 
 use cpr_core::L2;
 use cpr_embedded::expected;
-use cpr_embedded::problem::{Buffers, adam, regularizers, sgd, train, train_free, train_set};
+use cpr_embedded::problem::{
+    Buffers, adam, differentiate_only, regularizers, sgd, train, train_free, train_set,
+};
 
 #[test]
 fn every_bound_acts() {
@@ -34,6 +36,7 @@ fn every_case_ends_elsewhere() {
 #[test]
 fn without_std_the_bits_are_those_with_it() {
     let (mut two, mut none) = (Buffers::<2>::ZERO, Buffers::<0>::ZERO);
+    assert_eq!(differentiate_only(&mut none), Some(expected::GRADIENT));
     assert_eq!(train_free(adam(), &mut two), Some(expected::ADAM));
     assert_eq!(train(L2, adam(), &mut two), Some(expected::L2_ADAM));
     assert_eq!(train(L2, sgd(), &mut none), Some(expected::L2_SGD));

@@ -2,13 +2,15 @@
 #![no_std]
 #![no_main]
 
-use cpr_embedded::board::finish;
+use cpr_embedded::board::check;
 use cpr_embedded::expected;
 use cpr_embedded::problem::{Buffers, regularizers, sgd, train};
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     static mut BUFFERS: Buffers<0> = Buffers::ZERO;
-    let got = regularizers().map(|regularizer| train(regularizer?, sgd(), BUFFERS));
-    finish(got.into_iter().zip(expected::ANY_SGD))
+    check(|| {
+        let got = regularizers().map(|regularizer| train(regularizer?, sgd(), BUFFERS));
+        got.into_iter().zip(expected::ANY_SGD)
+    })
 }

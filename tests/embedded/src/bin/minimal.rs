@@ -3,12 +3,12 @@
 #![no_main]
 
 use cpr_core::L2;
-use cpr_embedded::board::finish;
+use cpr_embedded::board::check;
 use cpr_embedded::expected;
 use cpr_embedded::problem::{Buffers, adam, train};
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     static mut BUFFERS: Buffers<2> = Buffers::ZERO;
-    finish([(train(L2, adam(), BUFFERS), expected::L2_ADAM)].into_iter())
+    check(|| [(train(L2, adam(), BUFFERS), expected::L2_ADAM)])
 }

@@ -2,12 +2,12 @@
 #![no_std]
 #![no_main]
 
-use cpr_embedded::board::finish;
+use cpr_embedded::board::check;
 use cpr_embedded::expected;
 use cpr_embedded::problem::{Buffers, adam, train_set};
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     static mut BUFFERS: Buffers<2> = Buffers::ZERO;
-    finish([(train_set(adam(), BUFFERS), expected::SET)].into_iter())
+    check(|| [(train_set(adam(), BUFFERS), expected::SET)])
 }
