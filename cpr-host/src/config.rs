@@ -240,11 +240,11 @@ pub struct GrokkingConfig {
         default_value_t = Self::default().adaptive
     )]
     pub adaptive: AdaptiveChoice,
-    /// Rate of lambda, finite and at least 0 [default: 1, but 0.1 for lp with p below 1]
+    /// Rate of lambda, finite and at least 0 [default: 1, but 0.1 for lp with p up to 1]
     #[arg(long, help_heading = CONSTRAINT, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mu: Option<f64>,
-    /// Take R after the optimizer's step or before it: after-base or before-base [default: after-base, but before-base for lp with p below 1]
+    /// Take R after the optimizer's step or before it: after-base or before-base [default: after-base, but before-base for lp with p up to 1]
     #[arg(long, help_heading = CONSTRAINT, value_name = "FORM", hide_possible_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderChoice>,
@@ -261,7 +261,7 @@ pub struct GrokkingConfig {
         default_value_t = Self::default().guard
     )]
     pub guard: bool,
-    /// Multiply the correction by the learning rate [default: false, but true for lp with p below 1]
+    /// Multiply the correction by the learning rate [default: false, but true for lp with p up to 1]
     #[arg(
         long, help_heading = CONSTRAINT, value_name = "BOOL", num_args = 0..=1,
         default_missing_value = "true", hide_possible_values = true

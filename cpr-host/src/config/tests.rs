@@ -323,7 +323,7 @@ const BAD_FLAGS: &[(&str, &str)] = &[
     ("--reg huber=nan", "--reg huber=NaN: its number must be finite and above 0"),
     (
         "--reg lp=0.5 --order after-base",
-        "--order after-base: an lp bound with p = 0.5 < 1 needs the order BeforeBase: after an Adam step R cannot get below a floor set by the learning rate, and lambda winds up",
+        "--order after-base: an lp bound with p = 0.5 <= 1 needs the order BeforeBase: after an Adam step R cannot get below a floor set by the learning rate, and lambda winds up",
     ),
     (
         "--kappa-init dependent",
