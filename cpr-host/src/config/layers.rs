@@ -87,7 +87,8 @@ impl GrokkingConfig {
     /// The flat TOML of a run's `config.toml`: every key that has an effect, one a line, in the order of
     /// `--help`, with its headings as comments.
     ///
-    /// Of a resolved configuration it reads back as the same value.
+    /// Of a resolved configuration it reads back as the same value, `threads` aside: that is a matter of the
+    /// process, and the bytes of a run do not tell how many it had.
     ///
     /// # Errors
     /// [`ConfigError::Write`] for an `out` that is not UTF-8 or an integer above 2⁶³ − 1; neither passes
@@ -98,7 +99,8 @@ impl GrokkingConfig {
         let mut section = None;
         for flag in flags().get_arguments() {
             let key = flag.get_id().as_str();
-            if let Some(value) = table.get(key)
+            if key != "threads"
+                && let Some(value) = table.get(key)
                 && self.inert(key).is_none()
             {
                 let heading = flag.get_help_heading();

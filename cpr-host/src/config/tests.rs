@@ -86,8 +86,10 @@ fn every_key_by_flag_by_set_and_through_config_toml() {
         assert_eq!(by_flag, config(&format!("{needs} --set {flag}={value}")), "{key}");
 
         let text = by_flag.to_toml().unwrap();
-        assert!(text.lines().any(|line| line.starts_with(&format!("{key} = "))), "{key}: {text}");
-        assert_eq!(toml(&text).unwrap(), by_flag, "{text}");
+        let written = text.lines().any(|line| line.starts_with(&format!("{key} = ")));
+        assert_eq!(written, key != "threads", "{key}: {text}");
+        let threads = by_flag.threads;
+        assert_eq!(GrokkingConfig { threads, ..toml(&text).unwrap() }, by_flag, "{text}");
         assert_eq!(by_flag.resolved().unwrap(), by_flag, "{key}: resolved once for all");
     }
 }
