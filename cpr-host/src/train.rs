@@ -320,7 +320,7 @@ impl Run {
         let (experiment, meta) = from_checkpoint(&newest.path, newest.checkpoint, threads)?;
         let positions: Vec<Position> =
             meta.files.into_iter().map(|(file, length)| Position { file, length }).collect();
-        let observers = Observers::open_in(folder.path(), &positions)?;
+        let observers = Observers::open_in(folder.path(), &positions, meta.step)?;
         let checkpoints = CheckpointFolder::open(folder.checkpoints(), keep(&experiment.config))?;
         let run = Self {
             experiment,

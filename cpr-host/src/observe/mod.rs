@@ -10,7 +10,7 @@
 //!   kill at any moment leaves whole records behind, save at most the last.
 //! * They know their length in bytes. A checkpoint stores it ([`Observe::sync`]), and a resumed run
 //!   cuts the file back to it (`open_at`), so that an interrupted run leaves the same bytes as one
-//!   that was not.
+//!   that was not. (The clock's file is cut by its steps.)
 //! * `metrics.jsonl` and `metrics.csv` hold no wall-clock time: two runs of the same seed write the
 //!   same bytes. Everything that a clock says goes to `timing.jsonl` (and, because its format asks
 //!   for it, into the tfevents file).
@@ -159,14 +159,15 @@ impl Observers {
         Ok(observers)
     }
 
-    /// The same four files of an interrupted run, each cut to the length in `positions`, which is
-    /// what [`Observe::sync`] gave when the checkpoint was written.
+    /// The same four files of an interrupted run. Each is cut to the length in `positions`, which is
+    /// what [`Observe::sync`] gave when the checkpoint was written; `timing.jsonl`, whose length is the
+    /// clock's, to the lines up to the checkpoint's `step`.
     ///
     /// # Errors
     ///
     /// When a file has no position, is shorter than it, or cannot be opened. Files that come before
     /// it in the order above are cut already then, which a second attempt does not mind.
-    pub fn open_in(folder: &Path, positions: &[Position]) -> Result<Self, ObserveError> {
+    pub fn open_in(folder: &Path, positions: &[Position], step: u64) -> Result<Self, ObserveError> {
         let length = |file: &str| {
             positions.iter().find(|position| position.file == file).map_or_else(
                 || Err(ObserveError::NoPosition { path: folder.join(file) }),
@@ -179,7 +180,7 @@ impl Observers {
         let path = folder.join(tfevents::FILE);
         observers.push(TfEvents::open_at(&path, length(tfevents::FILE)?, SinceEpoch)?);
         let path = folder.join(timing::FILE);
-        observers.push(Timing::open_at(&path, length(timing::FILE)?, Monotonic::new())?);
+        observers.push(Timing::open_at(&path, step, Monotonic::new())?);
         Ok(observers)
     }
 

@@ -163,11 +163,13 @@ fn an_interrupted_run_leaves_the_bytes_of_one_that_was_not() {
     for file in [jsonl::FILE, csv::FILE, tfevents::FILE, timing::FILE] {
         let path = resumed.join(file);
         let mut torn = fs::read(&path).unwrap();
-        assert!(positions.iter().any(|at| at.file == file && at.length < torn.len() as u64));
+        let shorter = |at: &Position| at.file == file && at.length < torn.len() as u64;
+        // A checkpoint that knew the length of what the clock said would not be the same in every run.
+        assert_eq!(positions.iter().any(shorter), file != timing::FILE);
         torn.extend_from_slice(b"{\"step\":6,\"tra");
         fs::write(&path, torn).unwrap();
     }
-    let mut observers = Observers::open_in(&resumed, &positions).unwrap();
+    let mut observers = Observers::open_in(&resumed, &positions, 3).unwrap();
     (4..=6).for_each(|step| observers.record(&row(step)).unwrap());
     observers.finish().unwrap();
     for file in [jsonl::FILE, csv::FILE] {
@@ -179,7 +181,7 @@ fn an_interrupted_run_leaves_the_bytes_of_one_that_was_not() {
         rows.iter().map(|row| row.step).collect::<Vec<_>>()
     };
     assert_eq!(steps(&resumed.join(timing::FILE)), [1, 2, 3, 4, 5, 6]);
-    let error = Observers::open_in(&resumed, &positions[..3]).unwrap_err();
+    let error = Observers::open_in(&resumed, &positions[..2], 3).unwrap_err();
     assert!(matches!(error, ObserveError::NoPosition { .. }), "{error}");
 }
 
@@ -281,12 +283,12 @@ fn timing_counts_on_over_a_resume() {
     let path = folder.path().join("timing.jsonl");
     let clock = Hand::default();
     let mut file = Timing::create(&path, clock.clone()).unwrap();
-    for (seconds, step) in [(0.5, 10), (2.5, 50)] {
+    for (seconds, step) in [(0.5, 10), (2.5, 50), (4.5, 90)] {
         clock.0.set(seconds);
         file.record(&row(step)).unwrap();
     }
     let clock = Hand::default();
-    let mut file = Timing::open_at(&path, file.position(), clock.clone()).unwrap();
+    let mut file = Timing::open_at(&path, 89, clock.clone()).unwrap();
     clock.0.set(1.0);
     file.record(&row(90)).unwrap();
     let expected = "{\"step\":10,\"elapsed_s\":0.5,\"steps_per_s\":null}\n\

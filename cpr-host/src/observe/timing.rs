@@ -1,6 +1,6 @@
 //! `timing.jsonl`: what the clock says, kept out of the files that have to be reproducible.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use super::{
     Clock, Observe, ObserveError, Position, Row,
@@ -39,15 +39,26 @@ impl<C: Clock> Timing<C> {
         Ok(Self { file: AppendFile::create(path)?, clock, earlier: 0.0, last: None })
     }
 
-    /// Opens the file of an interrupted run, cuts it to `length` bytes and counts on from the time
-    /// in its last line.
+    /// Opens the file of an interrupted run, drops its lines past `step` and counts on from the time
+    /// in the last of the others.
+    ///
+    /// It is cut by the step, not by a length: how many digits a time has differs from run to run, and a
+    /// checkpoint that recorded the length would too.
     ///
     /// # Errors
     ///
-    /// When the file is shorter, when `length` is inside a line, or when it cannot be opened.
-    pub fn open_at(path: &Path, length: u64, clock: C) -> Result<Self, ObserveError> {
-        let mut file = AppendFile::open_at(path, length, Cut::Line)?;
-        let rows = read::rows(path, &file.prefix(length)?, read::LastLine::Whole)?;
+    /// When the file cannot be opened, or when a line but the last is none of this file.
+    pub fn open_at(path: &Path, step: u64, clock: C) -> Result<Self, ObserveError> {
+        let bytes = fs::read(path).map_err(|source| ObserveError::Io {
+            action: "open",
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut rows = read::rows(path, &bytes, read::LastLine::MayBeTorn)?;
+        rows.truncate(rows.partition_point(|row| row.step <= step));
+        let kept = bytes.split_inclusive(|&byte| byte == b'\n').take(rows.len());
+        let length = kept.map(<[u8]>::len).sum::<usize>() as u64;
+        let file = AppendFile::open_at(path, length, Cut::Line)?;
         let earlier = rows.last().and_then(|row| row.get(ELAPSED)).unwrap_or(0.0);
         Ok(Self { file, clock, earlier, last: None })
     }
@@ -73,8 +84,9 @@ impl<C: Clock> Observe for Timing<C> {
         self.file.append(jsonl::line(&timing).as_bytes())
     }
 
+    /// Has no position: see [`Timing::open_at`].
     fn sync(&mut self) -> Result<Vec<Position>, ObserveError> {
-        Ok(vec![self.file.sync()?])
+        self.file.sync().map(|_| Vec::new())
     }
 
     fn finish(&mut self) -> Result<(), ObserveError> {
