@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use cpr_core::{L2, Statistic};
+use cpr_core::{L2, Statistic, all_finite};
 
 use crate::{
     checkpoint::{
@@ -91,15 +91,16 @@ pub enum TrainError {
     },
     /// Gradients or losses were not finite too many times in a row.
     #[error(
-        "step {step}: {what} was not finite, as on the {in_a_row} steps before it; the state before them is in {}: \
-         lower the learning rate, clip the gradient (`--clip`), or look at the data", checkpoint.display()
+        "step {step}: {what} was not finite (bad steps in a row: {in_a_row}); they were skipped, and the state \
+         before them is in {}: lower the learning rate, clip the gradient (`--clip`), or look at the data",
+        checkpoint.display()
     )]
     NonFinite {
         /// The step.
         step: u64,
         /// The loss, or the gradient of a parameter.
         what: String,
-        /// How many steps were skipped in a row.
+        /// How many steps were skipped in a row, this one included.
         in_a_row: u64,
         /// The checkpoint of the last good state.
         checkpoint: PathBuf,
@@ -107,12 +108,25 @@ pub enum TrainError {
     /// R(θ) was not finite after a base step.
     #[error(
         "step {step}: R of `{parameter}` is not finite after the base optimizer's step; the last good state is in {}: \
-         lower the learning rate and resume from it", checkpoint.display()
+         start a run with a lower learning rate, or clip the gradient (`--clip`)", checkpoint.display()
     )]
     NonFiniteStatistic {
         /// The step.
         step: u64,
         /// The parameter.
+        parameter: String,
+        /// The checkpoint of the last good state.
+        checkpoint: PathBuf,
+    },
+    /// A parameter is not finite: no step can mend it, so it is neither evaluated nor saved.
+    #[error(
+        "step {step}: `{parameter}` is not finite any more; the last good state is in {}: \
+         start a run with a lower learning rate, or clip the gradient (`--clip`)", checkpoint.display()
+    )]
+    NonFiniteParameter {
+        /// The step after which it was found.
+        step: u64,
+        /// The first such parameter.
         parameter: String,
         /// The checkpoint of the last good state.
         checkpoint: PathBuf,
@@ -389,7 +403,13 @@ impl Run {
                 }
             } else {
                 run.optimizer.skip();
-                self.skipped(taken, "the loss".to_owned())?;
+                let what = match first_non_finite(run.model.layout(), &grads) {
+                    Some(name) => format!("the loss and with it the gradient of `{name}`"),
+                    None => "the loss".to_owned(),
+                };
+                // Where it is the parameters, waiting helps nothing.
+                self.check_parameters(taken)?;
+                self.skipped(taken, what)?;
             }
             self.check_statistics(taken)?;
             self.observers.advance(taken)?;
@@ -428,7 +448,7 @@ impl Run {
             return Ok(());
         }
         let checkpoint = self.checkpoint()?;
-        let in_a_row = self.bad_in_a_row - 1;
+        let in_a_row = self.bad_in_a_row;
         Err(TrainError::NonFinite { step, what, in_a_row, checkpoint })
     }
 
@@ -444,8 +464,21 @@ impl Run {
         }
     }
 
+    /// What is not finite is neither evaluated nor saved. Without a constraint on it, no R tells.
+    fn check_parameters(&self, step: u64) -> Result<(), TrainError> {
+        match first_non_finite(self.experiment.model.layout(), &self.experiment.theta) {
+            None => Ok(()),
+            Some(parameter) => Err(TrainError::NonFiniteParameter {
+                step,
+                parameter: parameter.to_owned(),
+                checkpoint: self.checkpoints.last_path(),
+            }),
+        }
+    }
+
     /// Evaluates, records a row, keeps the best; returns the validation accuracy.
     fn evaluate(&mut self, taken: u64) -> Result<f64, TrainError> {
+        self.check_parameters(taken)?;
         let [train, validation] = self.experiment.evaluate()?;
         let accuracy = validation.accuracy();
         let row = self.row(taken, train, validation);
@@ -497,6 +530,7 @@ impl Run {
 
     /// Writes a checkpoint of this step; metrics first, so that it never speaks of lines that are not there.
     fn checkpoint(&mut self) -> Result<PathBuf, TrainError> {
+        self.check_parameters(self.taken())?;
         let positions = self.observers.sync()?;
         let meta = self.meta(positions);
         let optimizer = self.experiment.optimizer.state();
@@ -527,6 +561,13 @@ impl Run {
             ..Meta::new(EXPERIMENT)
         }
     }
+}
+
+/// The first parameter, in the order of the layout, with a value that is not finite.
+fn first_non_finite<'a>(layout: &'a ParamLayout, values: &[f32]) -> Option<&'a str> {
+    let mut params = layout.params().iter();
+    let bad = params.find(|param| !all_finite(&values[param.range.clone()]))?;
+    Some(&bad.name)
 }
 
 fn keep(config: &GrokkingConfig) -> Keep {
