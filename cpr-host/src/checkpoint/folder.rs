@@ -44,6 +44,31 @@ pub struct Latest {
     pub damaged: Vec<CheckpointError>,
 }
 
+impl Latest {
+    /// Reads the checkpoint to go on from, as [`CheckpointFolder::latest`], without a change to the folder: for
+    /// those who look on while a trainer writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`CheckpointFolder::latest`].
+    pub fn read(folder: &Path) -> Result<Option<Self>, CheckpointError> {
+        let steps = steps_in(folder)?.into_iter().rev().map(|step| folder.join(step_name(step)));
+        let mut damaged = Vec::new();
+        for path in std::iter::once(folder.join(LAST)).chain(steps) {
+            match Checkpoint::read(&path) {
+                Ok(checkpoint) => {
+                    return Ok(Some(Self { path, checkpoint, damaged }));
+                }
+                Err(CheckpointError::Read { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.is_damage() => damaged.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        damaged.into_iter().next().map_or(Ok(None), Err)
+    }
+}
+
 impl CheckpointFolder {
     /// Opens a folder, makes it where it does not exist, and removes what a killed run left
     /// half-written.
@@ -157,13 +182,7 @@ impl<S: Store> CheckpointFolder<S> {
     ///
     /// [`CheckpointError::Read`] where the folder cannot be listed.
     pub fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
-        let describe = |error| CheckpointError::read(&self.path, error);
-        let mut steps = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(describe)? {
-            steps.extend(entry.map_err(describe)?.file_name().to_str().and_then(step_of));
-        }
-        steps.sort_unstable();
-        Ok(steps)
+        steps_in(&self.path)
     }
 
     /// Reads the checkpoint to go on from: `last`, or, where that is missing or damaged, the
@@ -174,20 +193,7 @@ impl<S: Store> CheckpointFolder<S> {
     /// What is wrong with the newest, if all are damaged; and any refusal by the system or format
     /// version of another program, at once, because an older file would hide it.
     pub fn latest(&self) -> Result<Option<Latest>, CheckpointError> {
-        let steps = self.steps()?.into_iter().rev().map(|step| self.step_path(step));
-        let mut damaged = Vec::new();
-        for path in std::iter::once(self.last_path()).chain(steps) {
-            match Checkpoint::read(&path) {
-                Ok(checkpoint) => {
-                    return Ok(Some(Latest { path, checkpoint, damaged }));
-                }
-                Err(CheckpointError::Read { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound => {}
-                Err(error) if error.is_damage() => damaged.push(error),
-                Err(error) => return Err(error),
-            }
-        }
-        damaged.into_iter().next().map_or(Ok(None), Err)
+        Latest::read(&self.path)
     }
 
     /// Removes the oldest `step-N` up to `newest` beyond those to keep.
@@ -206,6 +212,17 @@ impl<S: Store> CheckpointFolder<S> {
         }
         Ok(())
     }
+}
+
+/// The steps of the `step-N` files of a folder, ascending.
+fn steps_in(folder: &Path) -> Result<Vec<u64>, CheckpointError> {
+    let describe = |error| CheckpointError::read(folder, error);
+    let mut steps = Vec::new();
+    for entry in fs::read_dir(folder).map_err(describe)? {
+        steps.extend(entry.map_err(describe)?.file_name().to_str().and_then(step_of));
+    }
+    steps.sort_unstable();
+    Ok(steps)
 }
 
 fn step_name(step: u64) -> String {
