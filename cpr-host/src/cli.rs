@@ -7,7 +7,10 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::config::{ConfigError, GrokkingConfig, expected_by_clap, help_of, shown};
+use crate::{
+    config::{ConfigError, GrokkingConfig, expected_by_clap, help_of, shown},
+    train::Length,
+};
 
 /// A command, ready to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +26,10 @@ pub enum Command {
     Resume {
         /// The run folder.
         run: PathBuf,
-        /// Threads; `None` as in the run.
-        threads: Option<usize>,
+        /// Threads, 0 for all cores.
+        threads: usize,
+        /// Length of the whole run.
+        length: Length,
     },
     /// `cpr eval RUN|CHECKPOINT`.
     Eval {
@@ -110,15 +115,21 @@ enum Arguments {
     /// Train a transformer on modular addition and watch it grok, or not have to
     #[command(after_help = KEYS, allow_negative_numbers = true)]
     Grokking(Box<GrokkingArguments>),
-    /// Go on with a run from its last checkpoint, to the same bytes as without the break
+    /// Go on with a run from its last checkpoint, to the same bytes as without the break; or make it longer
     Resume {
         /// The run folder
         run: PathBuf,
-        /// Threads, up to 1024; 0: all cores [default: as the run]
+        /// Threads, up to 1024; 0: all cores. The results do not depend on it
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        threads: usize,
+        /// Length of the whole run in steps, more than it has taken; for --schedule constant [default: as it was]
         #[arg(long, value_name = "N")]
-        threads: Option<usize>,
+        steps: Option<u64>,
+        /// Length of the whole run in passes over the training data, in place of --steps
+        #[arg(long, value_name = "N")]
+        epochs: Option<u64>,
     },
-    /// Evaluate a run's best checkpoint, or a checkpoint file
+    /// Evaluate a run's last checkpoint, or a checkpoint file
     Eval {
         /// The run folder or checkpoint file
         #[arg(value_name = "RUN|CHECKPOINT")]
@@ -175,17 +186,37 @@ where
                 dry_run: arguments.dry_run,
             }
         }
-        Arguments::Resume { threads: Some(threads), .. } if threads > 1024 => {
-            return Err(CliError::Usage {
-                message: format!("--threads {threads}: it must be at most 1024"),
-                hint: Some("0 takes all cores".to_owned()),
-            });
+        Arguments::Resume { threads, .. } if threads > 1024 => {
+            let message = format!("--threads {threads}: it must be at most 1024");
+            return Err(usage(message, "0 takes all cores"));
         }
-        Arguments::Resume { run, threads } => Command::Resume { run, threads },
+        Arguments::Resume { run, threads, steps, epochs } => {
+            Command::Resume { run, threads, length: length(steps, epochs)? }
+        }
         Arguments::Eval { path } => Command::Eval { path },
         Arguments::Inspect { path } => Command::Inspect { path },
         Arguments::Conformance { files, json } => Command::Conformance { files, json },
     })
+}
+
+fn usage(message: impl Into<String>, hint: &str) -> CliError {
+    CliError::Usage { message: message.into(), hint: Some(hint.to_owned()) }
+}
+
+/// The length that a resumed run is to have.
+fn length(steps: Option<u64>, epochs: Option<u64>) -> Result<Length, CliError> {
+    let hint = "leave it out to go on to the length that the run has";
+    match (steps, epochs) {
+        (None, None) => Ok(Length::Configured),
+        (Some(_), Some(_)) => {
+            let message = "--steps and --epochs both say how long the run is to be";
+            Err(usage(message, "leave one of the two out"))
+        }
+        (Some(0), None) => Err(usage("--steps 0: it must be at least 1", hint)),
+        (None, Some(0)) => Err(usage("--epochs 0: it must be at least 1", hint)),
+        (Some(steps), None) => Ok(Length::Steps(steps)),
+        (None, Some(epochs)) => Ok(Length::Epochs(epochs)),
+    }
 }
 
 fn layered(
@@ -270,9 +301,11 @@ mod tests {
     fn commands_are_typed() {
         let command = |line: &str| parse(line.split(' ')).unwrap();
         let run = PathBuf::from("runs/a");
-        let resume = |threads| Command::Resume { run: run.clone(), threads };
-        assert_eq!(command("cpr resume runs/a"), resume(None));
-        assert_eq!(command("cpr resume runs/a --threads 2"), resume(Some(2)));
+        let resume = |threads, length| Command::Resume { run: run.clone(), threads, length };
+        assert_eq!(command("cpr resume runs/a"), resume(0, Length::Configured));
+        assert_eq!(command("cpr resume runs/a --threads 2"), resume(2, Length::Configured));
+        assert_eq!(command("cpr resume runs/a --steps 9"), resume(0, Length::Steps(9)));
+        assert_eq!(command("cpr resume runs/a --epochs 9"), resume(0, Length::Epochs(9)));
         assert_eq!(command("cpr eval runs/a"), Command::Eval { path: run.clone() });
         assert_eq!(command("cpr inspect runs/a"), Command::Inspect { path: run.clone() });
         let files = vec![PathBuf::from("a"), PathBuf::from("b")];

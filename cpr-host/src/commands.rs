@@ -3,11 +3,12 @@
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
     time::Instant,
 };
 
 use crate::{
-    checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, Keep},
+    checkpoint::{Checkpoint, CheckpointError, Latest},
     config::GrokkingConfig,
     conformance::{self, ConformanceError},
     inspect::{self, InspectError},
@@ -16,7 +17,7 @@ use crate::{
     run_folder::RunFolderError,
     signals,
     summary::Summary,
-    train::{self, Ending, Experiment, Run, TrainError},
+    train::{self, Ending, Experiment, Length, Run, TrainError},
 };
 
 /// The matrix whose R, κ and λ the plot shows: the paper's choice.
@@ -95,34 +96,48 @@ pub fn grokking(
     if dry_run {
         return Ok(Done::Completed);
     }
+    // Before there is a folder: a signal while it is made leaves a run that can be resumed.
+    let stop = signals::watch().map_err(CommandError::Signals)?;
     let run = Run::create(experiment)?;
     writeln!(out, "run folder: {}", run.path().display())?;
-    train(run, out)
+    train(run, &stop, out)
 }
 
-/// Goes on with the run in this folder; `threads` as in the run where it is `None`, 0 for all cores.
+/// Goes on with the run in this folder on `threads`, 0 for all cores; of a run that has ended it prints the summary.
 ///
 /// # Errors
 /// [`CommandError`].
 pub fn resume(
     folder: &Path,
-    threads: Option<usize>,
+    threads: usize,
+    length: Length,
     out: &mut dyn Write,
 ) -> Result<Done, CommandError> {
-    let (run, damaged) = Run::resume(folder, threads)?;
-    for error in damaged {
-        writeln!(out, "passed over a damaged checkpoint: {error}")?;
+    let stop = signals::watch().map_err(CommandError::Signals)?;
+    let (run, damaged) = Run::resume(folder, threads, length)?;
+    tell(damaged, out)?;
+    let (path, taken) = (run.path().display(), run.taken());
+    match run.ended() {
+        None => writeln!(out, "{path} goes on after step {taken}")?,
+        Some(_) => {
+            writeln!(out, "{path} has ended at step {taken}; `--steps N` makes a run longer")?;
+        }
     }
-    writeln!(out, "{} goes on after step {}", run.path().display(), run.taken())?;
-    train(run, out)
+    train(run, &stop, out)
 }
 
-fn train(mut run: Run, out: &mut dyn Write) -> Result<Done, CommandError> {
-    let stop = signals::watch().map_err(CommandError::Signals)?;
+/// Names the newer checkpoints that could not be used.
+fn tell(damaged: Vec<CheckpointError>, out: &mut dyn Write) -> io::Result<()> {
+    damaged
+        .into_iter()
+        .try_for_each(|error| writeln!(out, "passed over a damaged checkpoint: {error}"))
+}
+
+fn train(mut run: Run, stop: &AtomicBool, out: &mut dyn Write) -> Result<Done, CommandError> {
     out.flush()?;
     run.show_progress();
     let (from, start) = (run.taken(), Instant::now());
-    let ending = run.train(&stop)?;
+    let ending = run.train(stop)?;
     let seconds = start.elapsed().as_secs_f64();
     let (folder, steps) = (run.path().display(), run.taken());
     if ending == Ending::Interrupted {
@@ -135,17 +150,19 @@ fn train(mut run: Run, out: &mut dyn Write) -> Result<Done, CommandError> {
 
     let rows = read_jsonl(&run.folder().file("metrics.jsonl"), LastLine::Whole)?;
     let summary = Summary::of(&rows);
-    run.folder().write("summary.json", summary.to_json().as_bytes())?;
+    run.folder().update("summary.json", summary.to_json().as_bytes())?;
     let constrained = run.experiment().optimizer.reports().any(|(name, _)| name == PLOTTED);
     let figure = grokking::figure(&rows, constrained.then_some(PLOTTED))?;
     let figure = crate::plot::Figure { subtitle: run.experiment().config.summary(), ..figure };
-    run.folder().write("plot.svg", figure.to_svg().as_bytes())?;
+    run.folder().update("plot.svg", figure.to_svg().as_bytes())?;
 
     if ending == Ending::Reached {
         writeln!(out, "\nstopped at step {steps}: the validation accuracy asked for was reached")?;
     }
     writeln!(out, "\n{}", summary.table())?;
-    writeln!(out, "{:<26}{seconds:.1} for {} steps", "seconds", steps - from)?;
+    if steps > from {
+        writeln!(out, "{:<26}{seconds:.1} for {} steps", "seconds", steps - from)?;
+    }
     writeln!(out, "{:<26}{folder}/plot.svg", "plot")?;
     writeln!(out, "{:<26}{folder}/metrics.jsonl, metrics.csv", "metrics")?;
     writeln!(out, "{:<26}{folder}/checkpoints/", "checkpoints")?;
@@ -157,8 +174,8 @@ fn train(mut run: Run, out: &mut dyn Write) -> Result<Done, CommandError> {
 /// # Errors
 /// [`CommandError`].
 pub fn eval(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-    let path = checkpoint_of(path)?;
-    let (mut experiment, meta) = train::load(&path, None)?;
+    let (path, checkpoint) = checkpoint_of(path, out)?;
+    let (mut experiment, meta) = train::load(&path, checkpoint, 0)?;
     let [train, validation] = experiment.evaluate()?;
     writeln!(out, "{} at step {}", path.display(), meta.step)?;
     for (name, outcome) in [("train", train), ("validation", validation)] {
@@ -179,22 +196,25 @@ pub fn eval(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
 /// # Errors
 /// [`CommandError`].
 pub fn inspect(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-    let path = checkpoint_of(path)?;
-    write!(out, "{}", inspect::table(&path, Checkpoint::read(&path)?)?)?;
+    let (path, checkpoint) = checkpoint_of(path, out)?;
+    write!(out, "{}", inspect::table(&path, checkpoint)?)?;
     Ok(())
 }
 
-/// The checkpoint itself, or the newest whole one of a run folder.
-fn checkpoint_of(path: &Path) -> Result<PathBuf, CommandError> {
+/// The checkpoint itself, or the newest whole one of a run folder. Nothing is changed: the run may be in progress.
+fn checkpoint_of(path: &Path, out: &mut dyn Write) -> Result<(PathBuf, Checkpoint), CommandError> {
     if path.is_file() {
-        return Ok(path.to_owned());
+        return Ok((path.to_owned(), Checkpoint::read(path)?));
     }
     let folder = path.join("checkpoints");
     if !path.join("config.toml").is_file() || !folder.is_dir() {
         return Err(CommandError::NotFound { path: path.to_owned() });
     }
-    match CheckpointFolder::open(folder, Keep::All)?.latest()? {
-        Some(latest) => Ok(latest.path),
+    match Latest::read(&folder)? {
+        Some(Latest { path, checkpoint, damaged }) => {
+            tell(damaged, out)?;
+            Ok((path, checkpoint))
+        }
         None => Err(TrainError::NoCheckpoint { path: path.to_owned() }.into()),
     }
 }

@@ -48,7 +48,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
     let out = &mut io::stdout().lock();
     let done = match command {
         Command::Grokking { config, dry_run } => commands::grokking(&config, dry_run, out)?,
-        Command::Resume { run, threads } => commands::resume(&run, threads, out)?,
+        Command::Resume { run, threads, length } => commands::resume(&run, threads, length, out)?,
         Command::Eval { path } => {
             commands::eval(&path, out)?;
             Done::Completed

@@ -235,6 +235,18 @@ impl RunFolder {
         replace(&path, |file| io::Write::write_all(file, bytes))
             .map_err(RunFolderError::io("write", &path))
     }
+
+    /// Writes the small file `name` as [`write`](Self::write) does, unless it has these bytes already.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn update(&self, name: &str, bytes: &[u8]) -> Result<(), RunFolderError> {
+        if fs::read(self.file(name)).is_ok_and(|there| there == bytes) {
+            return Ok(());
+        }
+        self.write(name, bytes)
+    }
 }
 
 /// Makes the folder of a run; `false` when there is one of this name.

@@ -10,7 +10,7 @@ use cpr_core::{L2, Statistic, all_finite};
 
 use crate::{
     checkpoint::{
-        Best, Checkpoint, CheckpointError, CheckpointFolder, CheckpointWriter, Keep, Meta,
+        Best, Checkpoint, CheckpointError, CheckpointFolder, CheckpointWriter, Keep, Latest, Meta,
         NonFinite, OptimizerMeta, Policy,
     },
     config::{ConfigError, GrokkingConfig},
@@ -27,7 +27,7 @@ use crate::{
     parallel::{Workers, WorkersError},
     param::{Grouping, ParamLayout},
     run_folder::{Environment, RunFolder, RunFolderError, RunName},
-    schedule::Schedule,
+    schedule::{Schedule, Shape},
 };
 
 /// The experiment's name, in checkpoints and as the folder of its runs.
@@ -68,7 +68,10 @@ pub enum TrainError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The folder of a run has no checkpoint.
-    #[error("the run {} has no checkpoint: start it anew", path.display())]
+    #[error(
+        "the run {0} has no checkpoint, so there is nothing to go on from: start it anew with \
+         `cpr grokking --config {0}/config.toml --name NEW`, or remove the folder", path.display()
+    )]
     NoCheckpoint {
         /// The run.
         path: PathBuf,
@@ -88,6 +91,27 @@ pub enum TrainError {
         path: PathBuf,
         /// The field.
         field: &'static str,
+    },
+    /// A run cannot end before the step that it is at.
+    #[error("the run {} has taken {taken} steps already, and {given} were asked for: ask for more", path.display())]
+    Taken {
+        /// The run.
+        path: PathBuf,
+        /// Steps that it was to have.
+        given: u64,
+        /// Steps that it has.
+        taken: u64,
+    },
+    /// The learning rate of the steps taken would have been another one in a run of another length.
+    #[error(
+        "the run {} has a learning rate that follows its length (--schedule {schedule}): only a run with \
+         --schedule constant can be made longer", path.display()
+    )]
+    Length {
+        /// The run.
+        path: PathBuf,
+        /// Its schedule.
+        schedule: String,
     },
     /// Gradients or losses were not finite too many times in a row.
     #[error(
@@ -131,6 +155,18 @@ pub enum TrainError {
         /// The checkpoint of the last good state.
         checkpoint: PathBuf,
     },
+}
+
+/// How long a run is to be that is resumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Length {
+    /// As long as its configuration says.
+    #[default]
+    Configured,
+    /// That many steps in all, at least 1.
+    Steps(u64),
+    /// That many passes over the training data in all, at least 1.
+    Epochs(u64),
 }
 
 /// How a run ended.
@@ -248,28 +284,37 @@ impl Experiment {
     }
 }
 
-/// Makes the experiment of a checkpoint, with its parameters and state.
+/// Makes the experiment of a checkpoint, with its parameters and state; `path` is what errors name, 0 `threads`
+/// are all cores.
 ///
 /// # Errors
 /// [`TrainError`].
-pub fn load(path: &Path, threads: Option<usize>) -> Result<(Experiment, Meta), TrainError> {
-    from_checkpoint(path, Checkpoint::read(path)?, threads)
-}
-
-fn from_checkpoint(
+pub fn load(
     path: &Path,
     checkpoint: Checkpoint,
-    threads: Option<usize>,
+    threads: usize,
+) -> Result<(Experiment, Meta), TrainError> {
+    load_longer(path, checkpoint, threads, Length::Configured)
+}
+
+fn load_longer(
+    path: &Path,
+    checkpoint: Checkpoint,
+    threads: usize,
+    length: Length,
 ) -> Result<(Experiment, Meta), TrainError> {
     let meta = checkpoint.meta.clone();
     if meta.kind != EXPERIMENT {
         return Err(TrainError::OtherExperiment { path: path.to_owned(), given: meta.kind });
     }
     let mut config = GrokkingConfig::from_toml(&meta.config, path)?;
-    if let Some(threads) = threads {
-        config.threads = threads;
+    config.threads = threads;
+    match length {
+        Length::Configured => {}
+        Length::Steps(steps) => config.steps = steps,
+        Length::Epochs(epochs) => (config.steps, config.epochs) = (0, epochs),
     }
-    let mut experiment = Experiment::new(config)?;
+    let mut experiment = Experiment::new(config.resolved()?)?;
     experiment.restore(path, checkpoint)?;
     Ok((experiment, meta))
 }
@@ -281,7 +326,7 @@ pub struct Run {
     folder: RunFolder,
     checkpoints: CheckpointFolder,
     observers: Observers,
-    /// The configuration as it stands in the folder: threads as asked for in the first process.
+    /// The configuration as it stands in the folder.
     config_text: String,
     best: Option<Best>,
     bad_in_a_row: u64,
@@ -319,33 +364,67 @@ impl Run {
         Ok(run)
     }
 
-    /// Opens a run where its newest whole checkpoint left it; returns what was passed over as damaged too.
+    /// Opens a run where its newest whole checkpoint left it, on `threads` (0: all cores); returns what was passed
+    /// over as damaged too. Another length than that of its configuration is stored at once.
+    ///
+    /// Made longer at a step that is evaluated anyhow, a run leaves the bytes of one that had the length from its
+    /// start; at any other step, the evaluation of its first end stays in the metrics.
     ///
     /// # Errors
-    /// [`TrainError`].
+    /// [`TrainError`]; for a length that is refused, nothing was changed.
     pub fn resume(
         path: &Path,
-        threads: Option<usize>,
+        threads: usize,
+        length: Length,
     ) -> Result<(Self, Vec<CheckpointError>), TrainError> {
         let folder = RunFolder::open(path)?;
-        let newest = CheckpointFolder::open(folder.checkpoints(), Keep::All)?.latest()?;
-        let newest =
-            newest.ok_or_else(|| TrainError::NoCheckpoint { path: folder.path().to_owned() })?;
-        let (experiment, meta) = from_checkpoint(&newest.path, newest.checkpoint, threads)?;
+        let path = || folder.path().to_owned();
+        let newest = Latest::read(&folder.checkpoints())?;
+        let newest = newest.ok_or_else(|| TrainError::NoCheckpoint { path: path() })?;
+        let (experiment, meta) = load_longer(&newest.path, newest.checkpoint, threads, length)?;
+        if length != Length::Configured {
+            let (given, taken) = (experiment.total, meta.step);
+            if given <= taken {
+                return Err(TrainError::Taken { path: path(), given, taken });
+            }
+            let schedule = experiment.config.schedule;
+            if schedule.0 != Shape::Constant {
+                return Err(TrainError::Length { path: path(), schedule: schedule.to_string() });
+            }
+        }
+        let config_text = match length {
+            Length::Configured => meta.config,
+            Length::Steps(_) | Length::Epochs(_) => experiment.config.to_toml()?,
+        };
         let positions: Vec<Position> =
             meta.files.into_iter().map(|(file, length)| Position { file, length }).collect();
         let observers = Observers::open_in(folder.path(), &positions, meta.step)?;
         let checkpoints = CheckpointFolder::open(folder.checkpoints(), keep(&experiment.config))?;
-        let run = Self {
+        let mut run = Self {
             experiment,
             folder,
             checkpoints,
             observers,
-            config_text: meta.config,
+            config_text,
             best: meta.best,
             bad_in_a_row: meta.non_finite.in_a_row,
         };
+        if length != Length::Configured {
+            run.checkpoint()?;
+        }
+        // The checkpoint's word counts: a kill may have come between the two.
+        run.folder.update("config.toml", run.config_text.as_bytes())?;
         Ok((run, newest.damaged))
+    }
+
+    /// How the run ended, if it has.
+    pub fn ended(&self) -> Option<Ending> {
+        let asked_for = self.experiment.config.stop_at_accuracy.zip(self.best.as_ref());
+        if asked_for.is_some_and(|(accuracy, best)| best.value >= accuracy) {
+            Some(Ending::Reached)
+        } else {
+            (self.taken() >= self.experiment.total).then_some(Ending::Completed)
+        }
     }
 
     /// Shows progress on standard error from here on.
@@ -374,11 +453,15 @@ impl Run {
         epoch * self.experiment.batches.per_epoch() + batch
     }
 
-    /// Trains to the end, or until `stop` is set: then the step is finished and a checkpoint written.
+    /// Trains to the end, or until `stop` is set: then the step is finished and a checkpoint written. A run that
+    /// has ended stays as it is.
     ///
     /// # Errors
     /// [`TrainError`]; what was written before stays.
     pub fn train(&mut self, stop: &AtomicBool) -> Result<Ending, TrainError> {
+        if let Some(ending) = self.ended() {
+            return Ok(ending);
+        }
         let mut grads = vec![0.0; self.experiment.theta.len()];
         let mut batch: Vec<Example> = Vec::with_capacity(self.experiment.config.batch);
         let per_epoch = self.experiment.batches.per_epoch();

@@ -79,6 +79,9 @@ fn a_refusal_is_an_error_line_and_a_hint_with_status_2() {
         &["resume"],
         &["resume", "a", "--threads", "5000"],
         &["resume", "a", "b"],
+        &["resume", "a", "--steps", "0"],
+        &["resume", "a", "--epochs", "0"],
+        &["resume", "a", "--steps", "5", "--epochs", "5"],
         &["conformance"],
     ] {
         let Output { status, stdout, stderr } = cpr(arguments);
