@@ -3,7 +3,9 @@
 use crate::{
     kernel,
     real::Real,
-    shrink::{ClipStep, HuberProxStep, PowerStep, PullStep, SignStep, SoftThresholdStep},
+    shrink::{
+        ClipStep, HuberProxStep, PowerStep, PullStep, ScaleStep, SignStep, SoftThresholdStep,
+    },
 };
 
 /// A correction θ' of the parameters θ.
@@ -23,6 +25,13 @@ pub enum Correction {
         center: f64,
         /// Pull θ after the base step (a prox) in place of x.
         proximal: bool,
+    },
+    /// θ' = center + scale·(θ − center): where the overshoot guard lands a matrix on its bound.
+    Scale {
+        /// √(κ/R) for l2, κ/R for std; at least 0.
+        scale: f64,
+        /// What the elements are pulled to: 0 for l2, the mean for std.
+        center: f64,
     },
     /// θ' = θ − step·sign x, but 0 where `guard` and that crosses zero: l1.
     Sign {
@@ -83,7 +92,7 @@ impl Correction {
     pub fn apply<T: Real>(&self, theta: &mut [T]) -> u64 {
         match *self {
             Self::Identity => 0,
-            Self::Pull { .. } => self.apply_pull(theta),
+            Self::Pull { .. } | Self::Scale { .. } => self.apply_pull(theta),
             Self::Sign { step, guard } => kernel::correct(SignStep::of(step, guard), theta),
             Self::SoftThreshold { threshold } => {
                 kernel::correct(SoftThresholdStep::of(threshold), theta)
@@ -103,10 +112,10 @@ impl Correction {
     /// [`Correction::apply`] for a regularizer that only pulls, without the code of the other corrections.
     pub(crate) fn apply_pull<T: Real>(&self, theta: &mut [T]) -> u64 {
         // On its own, phase 4 has one θ: before and after are the same.
-        if let Self::Pull { rate, center, .. } = *self {
-            kernel::correct(PullStep::of(rate, center), theta)
-        } else {
-            0
+        match *self {
+            Self::Pull { rate, center, .. } => kernel::correct(PullStep::of(rate, center), theta),
+            Self::Scale { scale, center } => kernel::correct(ScaleStep::of(scale, center), theta),
+            _ => 0,
         }
     }
 }

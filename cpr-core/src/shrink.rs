@@ -88,6 +88,26 @@ fn length<T: Real>(step: f64) -> T {
     T::from_f64(step).min(T::max_value())
 }
 
+/// center + scale·(θ − center).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScaleStep<T> {
+    scale: T,
+    center: T,
+}
+
+impl<T: Real> ScaleStep<T> {
+    pub(crate) fn of(scale: f64, center: f64) -> Self {
+        Self { scale: T::from_f64(scale), center: T::from_f64(center) }
+    }
+}
+
+impl<T: Real> Shrink<T> for ScaleStep<T> {
+    #[inline(always)]
+    fn element(&self, _before: T, after: T) -> (T, bool) {
+        (self.center + self.scale * (after - self.center), false)
+    }
+}
+
 /// θ − direction, but 0 where the guard is on and that crosses zero.
 #[inline(always)]
 fn descend<T: Real>(after: T, direction: T, guard: bool) -> (T, bool) {

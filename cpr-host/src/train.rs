@@ -1,161 +1,38 @@
 //! The training loop of the modular-addition experiment: one run, from its first step or from a checkpoint.
 
+mod error;
+mod experiment;
+
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use cpr_core::{L2, Statistic, all_finite};
+use cpr_core::all_finite;
 
+use self::experiment::load_longer;
+pub use self::{
+    error::TrainError,
+    experiment::{Experiment, load},
+};
 use crate::{
     checkpoint::{
-        Best, Checkpoint, CheckpointError, CheckpointFolder, CheckpointWriter, Keep, Latest, Meta,
-        NonFinite, OptimizerMeta, Policy,
+        Best, CheckpointError, CheckpointFolder, CheckpointWriter, Keep, Latest, Meta, NonFinite,
+        OptimizerMeta,
     },
-    config::{ConfigError, GrokkingConfig},
-    data::{
-        batches::{Batches, Cursor},
-        modular::{Example, ModularAddition, ModularError},
-    },
-    model::{
-        Outcome as Evaluation,
-        modular::{ModularConfig, ModularConfigError, ModularInputError, ModularTransformer},
-    },
-    observe::{Observe, ObserveError, Observers, Position, Progress, Row},
-    optim::{OptimError, Optimizer, Outcome, StateError},
-    parallel::{Workers, WorkersError},
-    param::{Grouping, ParamLayout},
-    run_folder::{Environment, RunFolder, RunFolderError, RunName},
-    schedule::{Schedule, Shape},
+    config::GrokkingConfig,
+    data::{batches::Cursor, modular::Example},
+    model::Outcome as Evaluation,
+    observe::{Observe, Observers, Position, Progress, Row},
+    optim::Outcome,
+    param::ParamLayout,
+    run_folder::{Environment, RunFolder, RunName},
+    schedule::Shape,
 };
 
 /// The experiment's name, in checkpoints and as the folder of its runs.
 pub const EXPERIMENT: &str = "grokking";
-
-/// Why a run could not be made or had to stop.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The data.
-    #[error(transparent)]
-    Data(#[from] ModularError),
-    /// The model's dimensions.
-    #[error(transparent)]
-    Model(#[from] ModularConfigError),
-    /// The model's input; says that the program is wrong.
-    #[error(transparent)]
-    Input(#[from] ModularInputError),
-    /// The optimizer.
-    #[error(transparent)]
-    Optimizer(#[from] OptimError),
-    /// The optimizer's state in a checkpoint.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// Threads.
-    #[error(transparent)]
-    Workers(#[from] WorkersError),
-    /// The run folder.
-    #[error(transparent)]
-    Folder(#[from] RunFolderError),
-    /// Metrics.
-    #[error(transparent)]
-    Observe(#[from] ObserveError),
-    /// A checkpoint.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The folder of a run has no checkpoint.
-    #[error(
-        "the run {0} has no checkpoint, so there is nothing to go on from: start it anew with \
-         `cpr grokking --config {0}/config.toml --name NEW`, or remove the folder", path.display()
-    )]
-    NoCheckpoint {
-        /// The run.
-        path: PathBuf,
-    },
-    /// The checkpoint is of another experiment.
-    #[error("the checkpoint {} is of the experiment `{given}`, not of `{EXPERIMENT}`", path.display())]
-    OtherExperiment {
-        /// The checkpoint.
-        path: PathBuf,
-        /// Its experiment.
-        given: String,
-    },
-    /// A field of the checkpoint's metadata is not what this experiment writes.
-    #[error("the checkpoint {} has a bad `{field}` in its metadata: take an older one", path.display())]
-    BadMeta {
-        /// The checkpoint.
-        path: PathBuf,
-        /// The field.
-        field: &'static str,
-    },
-    /// A run cannot end before the step that it is at.
-    #[error("the run {} has taken {taken} steps already, and {given} were asked for: ask for more", path.display())]
-    Taken {
-        /// The run.
-        path: PathBuf,
-        /// Steps that it was to have.
-        given: u64,
-        /// Steps that it has.
-        taken: u64,
-    },
-    /// The learning rate of the steps taken would have been another one in a run of another length.
-    #[error(
-        "the run {} has a learning rate that follows its length (--schedule {schedule}): only a run with \
-         --schedule constant can be made longer", path.display()
-    )]
-    Length {
-        /// The run.
-        path: PathBuf,
-        /// Its schedule.
-        schedule: String,
-    },
-    /// Gradients or losses were not finite too many times in a row.
-    #[error(
-        "step {step}: {what} was not finite (bad steps in a row: {in_a_row}); they were skipped, and the state \
-         before them is in {}: lower the learning rate, clip the gradient (`--clip`), or look at the data",
-        checkpoint.display()
-    )]
-    NonFinite {
-        /// The step.
-        step: u64,
-        /// The loss, or the gradient of a parameter.
-        what: String,
-        /// How many steps were skipped in a row, this one included.
-        in_a_row: u64,
-        /// The checkpoint of the last good state.
-        checkpoint: PathBuf,
-    },
-    /// R(θ) was not finite after a base step.
-    #[error(
-        "step {step}: R of `{parameter}` is not finite after the base optimizer's step; the last good state is in {}: \
-         start a run with a lower learning rate, or clip the gradient (`--clip`)", checkpoint.display()
-    )]
-    NonFiniteStatistic {
-        /// The step.
-        step: u64,
-        /// The parameter.
-        parameter: String,
-        /// The checkpoint of the last good state.
-        checkpoint: PathBuf,
-    },
-    /// A parameter is not finite: no step can mend it, so it is neither evaluated nor saved.
-    #[error(
-        "step {step}: `{parameter}` is not finite any more; the last good state is in {}: \
-         start a run with a lower learning rate, or clip the gradient (`--clip`)", checkpoint.display()
-    )]
-    NonFiniteParameter {
-        /// The step after which it was found.
-        step: u64,
-        /// The first such parameter.
-        parameter: String,
-        /// The checkpoint of the last good state.
-        checkpoint: PathBuf,
-    },
-}
 
 /// How long a run is to be that is resumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,145 +55,6 @@ pub enum Ending {
     Reached,
     /// It was asked to stop; a checkpoint was written.
     Interrupted,
-}
-
-/// What a configuration says, made: data, model, optimizer, and the parameters before the first step.
-#[derive(Debug)]
-pub struct Experiment {
-    /// The configuration.
-    pub config: GrokkingConfig,
-    /// Training and validation pairs.
-    pub data: ModularAddition,
-    /// The model with its workspace.
-    pub model: ModularTransformer<f32>,
-    /// The parameters, flat.
-    pub theta: Vec<f32>,
-    /// The optimizer over them.
-    pub optimizer: Optimizer<f32>,
-    /// lr(t).
-    pub schedule: Schedule,
-    /// The batches.
-    pub batches: Batches,
-    /// Steps of the whole run.
-    pub total: u64,
-    /// Threads.
-    pub workers: Workers,
-}
-
-impl Experiment {
-    /// Makes everything of a configuration; nothing is written.
-    ///
-    /// # Errors
-    /// [`TrainError`] for what cannot be made: each names the key.
-    pub fn new(config: GrokkingConfig) -> Result<Self, TrainError> {
-        config.check()?;
-        let data = ModularAddition::new(config.p, config.train_fraction, config.seed)?;
-        let model = ModularTransformer::new(ModularConfig::new(
-            config.p,
-            config.dim,
-            config.heads,
-            config.mlp_ratio,
-        )?);
-        let mut theta = model.init(config.seed);
-        let total = config.total_steps(data.train.len() as u64);
-        let grouping = Grouping { embeddings: config.regularize_embeddings };
-        let mut optimizer =
-            Optimizer::new(config.optimizer()?, grouping, model.layout(), &mut theta)?;
-        optimizer.check_gradients(!config.skip_finite_check);
-        let at_least_one = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
-        let batches =
-            Batches::new(at_least_one(data.train.len()), at_least_one(config.batch), config.seed);
-        let workers = match NonZeroUsize::new(config.threads) {
-            Some(threads) => Workers::new(threads)?,
-            None => Workers::available()?,
-        };
-        let schedule = config.schedule(total)?;
-        Ok(Self { config, data, model, theta, optimizer, schedule, batches, total, workers })
-    }
-
-    /// The table of parameter groups.
-    pub fn groups(&self) -> String {
-        Grouping { embeddings: self.config.regularize_embeddings }.table(self.model.layout())
-    }
-
-    /// Takes parameters and the optimizer's state out of a checkpoint.
-    ///
-    /// # Errors
-    /// [`CheckpointError`], [`StateError`], or [`TrainError::BadMeta`].
-    fn restore(&mut self, path: &Path, checkpoint: Checkpoint) -> Result<(), TrainError> {
-        let Checkpoint { meta, mut tensors } = checkpoint;
-        for param in self.model.layout().params() {
-            let values = tensors.take_f32(&param.name, &param.shape)?;
-            self.theta[param.range.clone()].copy_from_slice(&values);
-        }
-        self.optimizer.restore(self.model.layout(), &mut tensors, &meta)?;
-        tensors.finish(Policy::Strict)?;
-        let bad = |field| TrainError::BadMeta { path: path.to_owned(), field };
-        let cursor: Cursor = serde_json::from_value(meta.cursor).map_err(|_| bad("cursor"))?;
-        self.batches.seek(cursor);
-        if let Some(optimizer) = meta.optimizer
-            && let Some(norm) = optimizer.hyperparameters.get("rescale_norm")
-        {
-            self.optimizer.set_rescale_norm(norm.as_f64().ok_or_else(|| bad("rescale_norm"))?);
-        }
-        Ok(())
-    }
-
-    /// Loss and accuracy on the training and the validation pairs.
-    ///
-    /// # Errors
-    /// [`TrainError::Input`], which the data of the same configuration never gives.
-    pub fn evaluate(&mut self) -> Result<[Evaluation; 2], TrainError> {
-        let train = self.model.evaluate(&self.workers, &self.theta, &self.data.train)?;
-        let validation = self.model.evaluate(&self.workers, &self.theta, &self.data.validation)?;
-        Ok([train, validation])
-    }
-
-    /// Σθ² of every parameter, in the order of the layout.
-    fn squares(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.model.layout().params().iter().map(|param| {
-            let total = match cpr_core::measure(&L2, &self.theta[param.range.clone()]) {
-                Statistic::Sum { total, .. } => total,
-                Statistic::Moments { .. } => f64::NAN,
-            };
-            (param.name.as_str(), total)
-        })
-    }
-}
-
-/// Makes the experiment of a checkpoint, with its parameters and state; `path` is what errors name, 0 `threads`
-/// are all cores.
-///
-/// # Errors
-/// [`TrainError`].
-pub fn load(
-    path: &Path,
-    checkpoint: Checkpoint,
-    threads: usize,
-) -> Result<(Experiment, Meta), TrainError> {
-    load_longer(path, checkpoint, threads, Length::Configured)
-}
-
-fn load_longer(
-    path: &Path,
-    checkpoint: Checkpoint,
-    threads: usize,
-    length: Length,
-) -> Result<(Experiment, Meta), TrainError> {
-    let meta = checkpoint.meta.clone();
-    if meta.kind != EXPERIMENT {
-        return Err(TrainError::OtherExperiment { path: path.to_owned(), given: meta.kind });
-    }
-    let mut config = GrokkingConfig::from_toml(&meta.config, path)?;
-    config.threads = threads;
-    match length {
-        Length::Configured => {}
-        Length::Steps(steps) => config.steps = steps,
-        Length::Epochs(epochs) => (config.steps, config.epochs) = (0, epochs),
-    }
-    let mut experiment = Experiment::new(config.resolved()?)?;
-    experiment.restore(path, checkpoint)?;
-    Ok((experiment, meta))
 }
 
 /// One run: an experiment, its folder, and what watches it.

@@ -12,7 +12,7 @@ use crate::{
     observer::{MomentsOf, SumOf},
     regularizer::Huber,
     shrink::{
-        ClipStep, HuberProxStep, PowerStep, ProximalPullStep, PullStep, SignStep,
+        ClipStep, HuberProxStep, PowerStep, ProximalPullStep, PullStep, ScaleStep, SignStep,
         SoftThresholdStep, Unmoved,
     },
 };
@@ -81,6 +81,7 @@ fn all<T: Real>() {
     alike::<T, _, _, _, 2>((step, Unmoved, Unobserved));
     alike::<T, _, _, _, 2>((step, PullStep::of(0.1, 0.02), MomentsOf));
     alike::<T, _, _, _, 2>((step, ProximalPullStep(PullStep::of(0.1, 0.02)), MomentsOf));
+    alike::<T, _, _, _, 2>((step, ScaleStep::of(0.3, 0.02), MomentsOf));
     alike::<T, _, _, _, 2>((step, SignStep::of(0.05, true), huber));
     alike::<T, _, _, _, 2>((step, SoftThresholdStep::of(0.05), huber));
     alike::<T, _, _, _, 2>((step, ClipStep::of(1.5, 0.1, true), huber));

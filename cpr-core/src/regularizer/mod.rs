@@ -104,10 +104,17 @@ impl Planned {
     /// The share x/(1 + x) or x of a pull, or the guard's landing at the scale `landing()`.
     fn pull(x: f64, center: f64, violation: &Violation, landing: impl Fn() -> f64) -> Self {
         match violation.rule {
-            StepRule::Gradient if violation.guard && x > 1.0 => Self {
-                correction: Correction::Pull { rate: 1.0 - landing(), center, proximal: false },
-                guarded: true,
-            },
+            StepRule::Gradient if violation.guard && x > 1.0 => {
+                let scale = landing();
+                let correction = match violation.order {
+                    // As a scale: 1 − scale, rounded to the parameters' type, would miss a small bound.
+                    Order::AfterBase => Correction::Scale { scale, center },
+                    Order::BeforeBase => {
+                        Correction::Pull { rate: 1.0 - scale, center, proximal: false }
+                    }
+                };
+                Self { correction, guarded: true }
+            }
             StepRule::Gradient => {
                 Self::plain(Correction::Pull { rate: x, center, proximal: false })
             }

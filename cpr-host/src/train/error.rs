@@ -1,0 +1,139 @@
+//! Why a run could not be made or had to stop.
+
+use std::path::PathBuf;
+
+use super::EXPERIMENT;
+use crate::{
+    checkpoint::CheckpointError,
+    config::ConfigError,
+    data::modular::ModularError,
+    model::modular::{ModularConfigError, ModularInputError},
+    observe::ObserveError,
+    optim::{OptimError, StateError},
+    parallel::WorkersError,
+    run_folder::RunFolderError,
+};
+
+/// Why a run could not be made or had to stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] ModularError),
+    /// The model's dimensions.
+    #[error(transparent)]
+    Model(#[from] ModularConfigError),
+    /// The model's input; says that the program is wrong.
+    #[error(transparent)]
+    Input(#[from] ModularInputError),
+    /// The optimizer.
+    #[error(transparent)]
+    Optimizer(#[from] OptimError),
+    /// The optimizer's state in a checkpoint.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Threads.
+    #[error(transparent)]
+    Workers(#[from] WorkersError),
+    /// The run folder.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
+    /// Metrics.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The folder of a run has no checkpoint.
+    #[error(
+        "the run {0} has no checkpoint, so there is nothing to go on from: start it anew with \
+         `cpr grokking --config {0}/config.toml --name NEW`, or remove the folder", path.display()
+    )]
+    NoCheckpoint {
+        /// The run.
+        path: PathBuf,
+    },
+    /// The checkpoint is of another experiment.
+    #[error("the checkpoint {} is of the experiment `{given}`, not of `{EXPERIMENT}`", path.display())]
+    OtherExperiment {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its experiment.
+        given: String,
+    },
+    /// A field of the checkpoint's metadata is not what this experiment writes.
+    #[error("the checkpoint {} has a bad `{field}` in its metadata: take an older one", path.display())]
+    BadMeta {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+    },
+    /// A run cannot end before the step that it is at.
+    #[error("the run {} has taken {taken} steps already, and {given} were asked for: ask for more", path.display())]
+    Taken {
+        /// The run.
+        path: PathBuf,
+        /// Steps that it was to have.
+        given: u64,
+        /// Steps that it has.
+        taken: u64,
+    },
+    /// The learning rate of the steps taken would have been another one in a run of another length.
+    #[error(
+        "the run {} has a learning rate that follows its length (--schedule {schedule}): only a run with \
+         --schedule constant can be made longer", path.display()
+    )]
+    Length {
+        /// The run.
+        path: PathBuf,
+        /// Its schedule.
+        schedule: String,
+    },
+    /// Gradients or losses were not finite too many times in a row.
+    #[error(
+        "step {step}: {what} was not finite (bad steps in a row: {in_a_row}); they were skipped, and the state \
+         before them is in {}: lower the learning rate, clip the gradient (`--clip`), or look at the data",
+        checkpoint.display()
+    )]
+    NonFinite {
+        /// The step.
+        step: u64,
+        /// The loss, or the gradient of a parameter.
+        what: String,
+        /// How many steps were skipped in a row, this one included.
+        in_a_row: u64,
+        /// The checkpoint of the last good state.
+        checkpoint: PathBuf,
+    },
+    /// R(θ) was not finite after a base step.
+    #[error(
+        "step {step}: R of `{parameter}` is not finite after the base optimizer's step; the last good state is in {}: \
+         start a run with a lower learning rate, or clip the gradient (`--clip`)", checkpoint.display()
+    )]
+    NonFiniteStatistic {
+        /// The step.
+        step: u64,
+        /// The parameter.
+        parameter: String,
+        /// The checkpoint of the last good state.
+        checkpoint: PathBuf,
+    },
+    /// A parameter is not finite: no step can mend it, so it is neither evaluated nor saved.
+    #[error(
+        "step {step}: `{parameter}` is not finite any more; the last good state is in {}: \
+         start a run with a lower learning rate, or clip the gradient (`--clip`)", checkpoint.display()
+    )]
+    NonFiniteParameter {
+        /// The step after which it was found.
+        step: u64,
+        /// The first such parameter.
+        parameter: String,
+        /// The checkpoint of the last good state.
+        checkpoint: PathBuf,
+    },
+}
