@@ -210,12 +210,18 @@ impl<R: Regularizer> Constraint<R> {
 
     /// Closes a step with the merged measure of the whole matrix: what phase 4 does to each shard.
     ///
-    /// Under `BeforeBase` the measure is carried to the next step and the correction is the identity.
+    /// Under `BeforeBase` the measure is carried to the next step and the correction is the identity. A measure that
+    /// is not of the whole matrix is treated as [`Constraint::reobserve`] says.
+    ///
+    /// `lr` is the one given to `begin`; each `begin` is followed by one `update`.
     pub fn update(&mut self, observed: &crate::Observed, lr: f64) -> Correction {
         self.count_stopped(observed.stopped);
-        self.state.carried = observed.statistic;
+        self.reobserve(&observed.statistic);
         match self.rule.config.order {
-            Order::AfterBase => self.ascend(&observed.statistic, lr),
+            Order::AfterBase => {
+                let measured = self.state.carried;
+                self.ascend(&measured, lr)
+            }
             Order::BeforeBase => Correction::Identity,
         }
     }
@@ -228,8 +234,15 @@ impl<R: Regularizer> Constraint<R> {
     /// Takes the measure of parameters that were changed from outside between two steps.
     ///
     /// `BeforeBase` needs it, since it carries R from step to step; for `AfterBase` it only refreshes the report.
+    ///
+    /// The measure is of the whole matrix and by this constraint's regularizer. One of another number of elements
+    /// or of another form (a forgotten shard, another matrix) counts as an R that is not finite: no correction, λ
+    /// and κ as they are, counted in the report.
     pub fn reobserve(&mut self, statistic: &Statistic) {
-        self.state.carried = *statistic;
+        let regularizer = &self.rule.config.regularizer;
+        let fits =
+            statistic.count() == self.count && (self.count == 0 || regularizer.takes(statistic));
+        self.state.carried = if fits { *statistic } else { regularizer.unmeasured(self.count) };
     }
 
     /// Phase 3: λ and κ by R of this step, and the correction.

@@ -118,6 +118,11 @@ pub enum GroupError {
     },
     /// κ = k·R of parameters with R = 0 would hold them at zero for ever.
     DependentOnZero,
+    /// κ = k·R overflows, or underflows to 0.
+    DependentOutOfRange {
+        /// k·R.
+        given: f64,
+    },
     /// R of the initial parameters is not finite.
     NonFinite {
         /// R as it was measured.
@@ -141,6 +146,10 @@ impl fmt::Display for GroupError {
             Self::DependentOnZero => f.write_str(
                 "a dependent bound is a multiple of R at the start, and R is 0 here: \
                  choose uniform, warm_start or inflection for this group",
+            ),
+            Self::DependentOutOfRange { given } => write!(
+                f,
+                "the dependent bound k·R is {given}, which is no bound: choose another multiple, or uniform"
             ),
             Self::NonFinite { given } => {
                 write!(f, "R of the initial parameters is {given}: they must be finite")
@@ -172,4 +181,9 @@ pub(crate) fn non_negative(option: &'static str, given: f64) -> Result<(), Confi
 /// `Ok` where `given` is finite and above 0; NaN and ∞ are refused.
 pub(crate) fn positive(option: &'static str, given: f64) -> Result<(), ConfigError> {
     in_range(option, given, "finite and above 0", given > 0.0 && given.is_finite())
+}
+
+/// `Ok` where `given` is an exponent p of a p-norm: above 0 and at most 64, the range of the power's stated error.
+pub(crate) fn exponent(given: f64) -> Result<(), ConfigError> {
+    in_range("p", given, "above 0 and at most 64", given > 0.0 && given <= 64.0)
 }

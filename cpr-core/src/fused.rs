@@ -32,6 +32,9 @@ impl<R: Regularizer> FirstPass<R> {
     }
 
     /// Base step and measure of a whole slice, chunk by chunk in the fixed order.
+    ///
+    /// For a matrix that one worker holds whole. What two shards give back merges to the right R, but to the bits of
+    /// the whole only when their chunks are merged one by one ([`FirstPass::run`]).
     pub fn run_all<T: Real, B: BaseRule<T, M>, const M: usize>(
         &self,
         base: &B,
@@ -42,7 +45,7 @@ impl<R: Regularizer> FirstPass<R> {
         whole.finish()
     }
 
-    /// The correction that phase 1 applies: the identity except under `BeforeBase`.
+    /// The correction that [`FirstPass::run`] applies itself: the identity except under `BeforeBase`.
     #[must_use]
     pub const fn correction(&self) -> &Correction {
         &self.correction

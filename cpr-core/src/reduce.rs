@@ -8,7 +8,7 @@ use crate::statistic::Merge;
 ///
 /// A chunk is summed in [`LANES`] lanes, element i in lane i mod 16; lanes fold in a fixed tree, and chunks
 /// merge pairwise in the order of their index ([`Pairwise`]). Shards that are cut at multiples of it give the
-/// same statistics, to the bit, as the whole, when their chunks are pushed in order.
+/// same statistics, to the bit, as the whole, when their chunks are pushed one by one in order.
 pub const CHUNK: usize = 4096;
 
 /// Lanes of a chunk's sums.

@@ -4,7 +4,7 @@ use heapless::Vec;
 
 use crate::{
     base::Base,
-    constraint::{Constraint, ConstraintRule},
+    constraint::{Constraint, ConstraintRule, measure},
     error::{GroupError, LengthError, Slice},
     fused::{base_step, constrained_step},
     kernel::all_finite,
@@ -89,6 +89,30 @@ impl<R: Regularizer, const N: usize> ConstraintSet<R, N> {
     ) -> Result<usize, GroupError> {
         let constraint = rule.start_from(theta)?;
         self.put(Group::Constrained(constraint))
+    }
+
+    /// Adds a matrix with a constraint that exists already, such as one that was [decoded](Constraint::decode).
+    ///
+    /// # Errors
+    /// [`GroupError::Full`] with N groups.
+    pub fn add_constraint(&mut self, constraint: Constraint<R>) -> Result<usize, GroupError> {
+        self.put(Group::Constrained(constraint))
+    }
+
+    /// Goes on after `steps` taken and `skipped` skipped steps, as [`ConstraintSet::steps`] and
+    /// [`ConstraintSet::skipped`] gave them: Adam's bias corrections depend on t.
+    pub const fn resume_at(&mut self, steps: u64, skipped: u64) {
+        self.steps = steps;
+        self.skipped = skipped;
+    }
+
+    /// Measures the parameters of a group anew after they were changed from outside; does nothing for free
+    /// parameters and past the end. See [`Constraint::reobserve`].
+    pub fn reobserve<T: Real>(&mut self, index: usize, theta: &[T]) {
+        if let Some(Group::Constrained(constraint)) = self.groups.get_mut(index) {
+            let regularizer = constraint.rule().config().regularizer;
+            constraint.reobserve(&measure(&regularizer, theta));
+        }
     }
 
     /// Adds parameters without a constraint (biases, normalisation); returns their index.
@@ -252,5 +276,51 @@ mod tests {
     fn a_full_set_says_so() {
         let mut set = set();
         assert_eq!(set.add_free(1), Err(GroupError::Full { limit: 2 }));
+    }
+
+    #[test]
+    fn a_set_goes_on_from_encoded_constraints_as_if_it_had_never_stopped() {
+        use crate::{
+            ENCODED_LEN, Order,
+            base::{Adam, AdamConfig},
+        };
+        let config = ConstraintConfig {
+            order: Order::BeforeBase,
+            ..ConstraintConfig::new(L2, BoundInit::Dependent(0.9))
+        };
+        let rule = ConstraintRule::new(config).unwrap();
+        let adam = Adam::new(AdamConfig::default()).unwrap();
+        let start = [0.5f32, -1.0, 0.25];
+        let run = |set: &mut ConstraintSet<L2, 1>, state: &mut [[f32; 3]; 3], steps| {
+            for _ in 0..steps {
+                let [theta, m, v] = state;
+                let grad = theta.map(|x| x - 3.0);
+                let mut shards = [Shard::new(theta, &grad, [m, v]).unwrap()];
+                assert_eq!(set.step(&adam, 0.05, &mut shards), Ok(Outcome::Stepped));
+            }
+        };
+        let fresh = || {
+            let mut set = ConstraintSet::<L2, 1>::new();
+            set.add(&rule, &start).unwrap();
+            (set, [start, [0.0; 3], [0.0; 3]])
+        };
+        let (mut whole, mut expected) = fresh();
+        run(&mut whole, &mut expected, 20);
+
+        let (mut first, mut state) = fresh();
+        run(&mut first, &mut state, 10);
+        let mut record = [0; ENCODED_LEN];
+        first.constraint(0).unwrap().encode(&mut record).unwrap();
+        let mut second = ConstraintSet::<L2, 1>::new();
+        second.add_constraint(Constraint::decode(&record).unwrap()).unwrap();
+        second.resume_at(first.steps(), first.skipped());
+        run(&mut second, &mut state, 10);
+        assert_eq!(state, expected);
+        assert_eq!(second.constraint(0), whole.constraint(0));
+        assert_eq!(second.steps(), 20);
+
+        // Parameters changed from outside are measured anew.
+        second.reobserve(0, &[2.0f32, 0.0, 0.0]);
+        assert_eq!(second.constraint(0).unwrap().report().value, 4.0);
     }
 }

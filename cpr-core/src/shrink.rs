@@ -61,7 +61,7 @@ pub(crate) struct PullStep<T> {
 
 impl<T: Real> PullStep<T> {
     pub(crate) fn of(rate: f64, center: f64) -> Self {
-        Self { rate: T::from_f64(rate), center: T::from_f64(center) }
+        Self { rate: length(rate), center: T::from_f64(center) }
     }
 }
 

@@ -303,11 +303,21 @@ impl<R: Regularizer> Constraint<R> {
         let bound = match (bound, &bound_init) {
             (0, BoundInit::WarmStart(_)) => Bound::WarmUp,
             (1, BoundInit::Inflection(_)) => Bound::Watching(Trace::Empty),
+            (2 | 3, BoundInit::Inflection(_)) if !number.is_finite() => {
+                return Err(DecodeError::State { field: "the last sample" });
+            }
             (2, BoundInit::Inflection(_)) => Bound::Watching(Trace::One { last: number }),
-            (3, BoundInit::Inflection(_)) => {
+            // The increase of two finite samples may overflow, but it is a number.
+            (3, BoundInit::Inflection(_)) if !f64::from_bits(second).is_nan() => {
                 Bound::Watching(Trace::Two { last: number, increase: f64::from_bits(second) })
             }
-            (4, _) if number >= 0.0 && second <= step => Bound::Set { kappa: number, at: second },
+            (3, BoundInit::Inflection(_)) => {
+                return Err(DecodeError::State { field: "the last increase" });
+            }
+            (4, _) if second > step => {
+                return Err(DecodeError::State { field: "the step at which kappa was set" });
+            }
+            (4, _) if number >= 0.0 => Bound::Set { kappa: number, at: second },
             (4, _) => return Err(DecodeError::State { field: "kappa" }),
             (given, _) => return Err(kind("bound state", given)),
         };
@@ -319,6 +329,12 @@ impl<R: Regularizer> Constraint<R> {
             1 => Statistic::Moments { count: measured, mean: x, m2: y },
             given => return Err(kind("form of the statistic", given)),
         };
+        if bound.kappa().is_none() && multiplier > Multiplier::ZERO {
+            return Err(DecodeError::State { field: "lambda before kappa is set" });
+        }
+        if count > 0 && !rule.config().regularizer.takes(&carried) {
+            return Err(kind("form of the statistic", form));
+        }
         if measured != count {
             return Err(DecodeError::State { field: "the statistic's count" });
         }

@@ -215,7 +215,7 @@ impl<T: Real> Optimizer<T> {
             elements,
         };
         if let Some(factor) = optimizer.spec.rescale {
-            Correction::Pull { rate: 1.0 - factor, center: 0.0, proximal: false }.apply(theta);
+            Correction::Scale { scale: factor, center: 0.0 }.apply(theta);
             optimizer.rescale_norm =
                 Some(passes::norm(&Workers::inline(), &optimizer.chunks, theta));
         }

@@ -17,7 +17,8 @@ pub struct AdamConfig {
     pub beta1: f64,
     /// β₂, decay of the second moment, in [0, 1).
     pub beta2: f64,
-    /// ε, added to the root of the second moment, finite and at least 0.
+    /// ε, added to the root of the second moment, finite and at least 0. With 0 (or what rounds to 0 in the
+    /// parameters' type) an element whose gradients were all 0 becomes NaN.
     pub eps: f64,
     /// Weight decay: `Decoupled` makes it AdamW.
     pub weight_decay: WeightDecay,
@@ -86,6 +87,8 @@ impl<T: Real> Base<T, 2> for Adam {
     type Step = AdamStep<T>;
 
     fn at(&self, t: u64, lr: f64) -> AdamStep<T> {
+        // Steps count from 1; 1 − β⁰ = 0 would divide.
+        let t = t.max(1);
         let AdamConfig { beta1, beta2, eps, weight_decay, maximize } = self.config;
         AdamStep {
             intake: Intake::new(weight_decay, maximize, lr),

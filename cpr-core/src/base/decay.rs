@@ -2,7 +2,7 @@
 
 use super::{Base, BaseRule};
 use crate::{
-    error::{ConfigError, non_negative, positive},
+    error::{ConfigError, exponent, non_negative},
     real::Real,
     reduce::LANES,
     shrink::{PowerStep, Shrink, SoftThresholdStep},
@@ -19,7 +19,7 @@ pub enum Decay {
     /// p = 2 is w/(1 + 2·lr·λ_p). For p > 2 it is computed as w/(1 + p·lr·λ_p·|w|^(p − 2)). For p < 2 a weight
     /// at which X = 0 becomes 0: with `late` off, a weight at zero stays there.
     PNorm {
-        /// The exponent p, finite and above 0.
+        /// The exponent p, above 0 and at most 64.
         p: f64,
         /// λ_p, finite and at least 0.
         lambda: f64,
@@ -48,7 +48,7 @@ impl Decay {
     fn check(&self) -> Result<(), ConfigError> {
         match *self {
             Self::PNorm { p, lambda, .. } => {
-                positive("p", p)?;
+                exponent(p)?;
                 non_negative("lambda_p", lambda)
             }
             Self::L1 { lambda, weight_decay } => {
@@ -65,6 +65,10 @@ impl Decay {
             Self::PNorm { lambda, .. } if lr * lambda == 0.0 => DecayStep(Kind::Identity),
             Self::PNorm { p, lambda, late, flush } => {
                 DecayStep(Kind::Power(PowerStep::of(p, p * (lr * lambda), late, flush)))
+            }
+            // Not even −0 changes.
+            Self::L1 { lambda, weight_decay } if lr * lambda == 0.0 && lr * weight_decay == 0.0 => {
+                DecayStep(Kind::Identity)
             }
             Self::L1 { lambda, weight_decay } => DecayStep(Kind::L1 {
                 soft: SoftThresholdStep::of(lr * lambda),

@@ -32,7 +32,7 @@ pub trait Base<T: Real, const M: usize>: Copy {
     /// The scalars of one step.
     type Step: BaseRule<T, M>;
 
-    /// The scalars of step `t` = 1, 2, … at learning rate `lr` (finite, at least 0).
+    /// The scalars of step `t` = 1, 2, … (0 counts as 1) at learning rate `lr` (finite, at least 0).
     fn at(&self, t: u64, lr: f64) -> Self::Step;
 }
 

@@ -22,7 +22,16 @@ pub enum BoundInit {
 }
 
 impl BoundInit {
-    /// A warm start of a multiple of the learning-rate warm-up: the paper's strong default is `multiple` = 2.
+    /// The library's choice where a learning-rate warm-up is given and nothing else is said: a warm start of twice
+    /// its steps, the paper's strong default.
+    ///
+    /// # Errors
+    /// [`ConfigError::ZeroSteps`] without a warm-up: then the user must choose.
+    pub fn for_warmup(warmup_steps: u64) -> Result<Self, ConfigError> {
+        Self::warm_start_multiple(2.0, warmup_steps)
+    }
+
+    /// A warm start of a multiple of the learning-rate warm-up.
     ///
     /// s = multiple · `warmup_steps`, rounded to the nearest step.
     ///
@@ -61,7 +70,10 @@ impl BoundInit {
             Self::Dependent(factor) if count == 0 => set(factor),
             Self::Dependent(_) if value == 0.0 => Err(GroupError::DependentOnZero),
             Self::Dependent(_) if !value.is_finite() => Err(GroupError::NonFinite { given: value }),
-            Self::Dependent(factor) => set(factor * value),
+            Self::Dependent(factor) => match factor * value {
+                kappa if kappa > 0.0 && kappa.is_finite() => set(kappa),
+                given => Err(GroupError::DependentOutOfRange { given }),
+            },
             Self::WarmStart(_) => Ok(Bound::WarmUp),
             Self::Inflection(_) => Ok(Bound::Watching(Trace::Empty)),
         }

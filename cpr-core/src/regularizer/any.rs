@@ -39,7 +39,7 @@ impl AnyRegularizer {
     /// Σ|θ|^p: for p = 1 the regularizer [`L1`], for p = 2 [`L2`], else [`Lp`].
     ///
     /// # Errors
-    /// [`ConfigError::OutOfRange`] unless p is finite and above 0.
+    /// [`ConfigError::OutOfRange`] unless p is above 0 and at most 64.
     pub fn lp(p: f64) -> Result<Self, ConfigError> {
         let lp = Lp::new(p)?;
         Ok(if p == 1.0 {
@@ -102,6 +102,14 @@ impl Regularizer for AnyRegularizer {
 
     fn is_sum(&self) -> bool {
         each!(self, it => it.is_sum())
+    }
+
+    fn takes(&self, statistic: &Statistic) -> bool {
+        each!(self, it => it.takes(statistic))
+    }
+
+    fn unmeasured(&self, count: u64) -> Statistic {
+        each!(self, it => it.unmeasured(count))
     }
 
     fn fewest_elements(&self) -> u64 {

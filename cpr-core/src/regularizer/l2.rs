@@ -10,7 +10,7 @@ use crate::{
     observer::{SumOf, Term},
     real::Real,
     shard::Shard,
-    shrink::{ProximalPullStep, PullStep, Unmoved},
+    shrink::{ProximalPullStep, PullStep, ScaleStep, Unmoved},
     statistic::{Observed, Statistic},
 };
 
@@ -56,6 +56,9 @@ impl Kernels for L2 {
             Correction::Pull { rate, center, proximal: true } => {
                 let prox = ProximalPullStep(PullStep::of(rate, center));
                 kernel::first_pass(base, prox, SumOf(Squares), chunk)
+            }
+            Correction::Scale { scale, center } => {
+                kernel::first_pass(base, ScaleStep::of(scale, center), SumOf(Squares), chunk)
             }
             _ => kernel::first_pass(base, Unmoved, SumOf(Squares), chunk),
         }

@@ -5,7 +5,7 @@ use crate::{
     base::BaseRule,
     constraint::Order,
     correction::Correction,
-    error::{ConfigError, positive},
+    error::{ConfigError, exponent},
     kernel,
     observer::{Observer, SumOf, Term},
     power::Power,
@@ -16,7 +16,7 @@ use crate::{
     statistic::{Observed, Statistic},
 };
 
-/// R(θ) = Σ|θ|^p for p > 0; the step is the p-norm decay of Outmezguine and Levi (arXiv 2404.10824) with ℓ:
+/// R(θ) = Σ|θ|^p for 0 < p <= 64; the step is the p-norm decay of Outmezguine and Levi (arXiv 2404.10824) with ℓ:
 /// θ·X/(X + p·ℓ), X = |θ|^(2 − p).
 ///
 /// One step for both step rules: it is the prox of ℓ|θ|^p for p = 2, and milder otherwise. It never crosses zero,
@@ -35,9 +35,9 @@ impl Lp {
     /// The measure of this exponent; magnitudes below the smallest normal number become 0.
     ///
     /// # Errors
-    /// [`ConfigError::OutOfRange`] unless p is finite and above 0.
+    /// [`ConfigError::OutOfRange`] unless p is above 0 and at most 64.
     pub fn new(p: f64) -> Result<Self, ConfigError> {
-        positive("p", p)?;
+        exponent(p)?;
         Ok(Self { p, flush: true })
     }
 

@@ -42,6 +42,16 @@ pub trait Regularizer: Copy + core::fmt::Debug + PartialEq + Kernels {
         true
     }
 
+    /// Whether a statistic has the form that this measure is made of.
+    fn takes(&self, statistic: &Statistic) -> bool {
+        matches!(statistic, Statistic::Sum { .. })
+    }
+
+    /// A statistic of this form whose R is NaN.
+    fn unmeasured(&self, count: u64) -> Statistic {
+        Statistic::Sum { count, total: f64::NAN }
+    }
+
     /// The fewest elements for which R is defined; 0 elements are always allowed and never constrained.
     fn fewest_elements(&self) -> u64 {
         1
@@ -101,6 +111,16 @@ impl Planned {
         Self { correction, guarded: false }
     }
 
+    /// center + scale·(θ − center) with rate = 1 − scale: as a pull while little is taken away, as a scale where
+    /// little is left, so that neither loses its digits in the parameters' type.
+    fn prox(scale: f64, center: f64, rate: f64) -> Correction {
+        if scale < 0.5 {
+            Correction::Scale { scale, center }
+        } else {
+            Correction::Pull { rate, center, proximal: true }
+        }
+    }
+
     /// The share x/(1 + x) or x of a pull, or the guard's landing at the scale `landing()`.
     fn pull(x: f64, center: f64, violation: &Violation, landing: impl Fn() -> f64) -> Self {
         match violation.rule {
@@ -118,10 +138,7 @@ impl Planned {
             StepRule::Gradient => {
                 Self::plain(Correction::Pull { rate: x, center, proximal: false })
             }
-            StepRule::Proximal => {
-                let rate = if x.is_finite() { x / (1.0 + x) } else { 1.0 };
-                Self::plain(Correction::Pull { rate, center, proximal: true })
-            }
+            StepRule::Proximal => Self::plain(Self::prox(1.0 / (1.0 + x), center, x / (1.0 + x))),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     observer::MomentsOf,
     real::{Real, count_as_f64},
     shard::Shard,
-    shrink::{ProximalPullStep, PullStep, Unmoved},
+    shrink::{ProximalPullStep, PullStep, ScaleStep, Unmoved},
     statistic::{Observed, Statistic},
 };
 
@@ -41,6 +41,14 @@ impl Regularizer for Std {
         false
     }
 
+    fn takes(&self, statistic: &Statistic) -> bool {
+        matches!(statistic, Statistic::Moments { .. })
+    }
+
+    fn unmeasured(&self, count: u64) -> Statistic {
+        Statistic::Moments { count, mean: f64::NAN, m2: f64::NAN }
+    }
+
     fn fewest_elements(&self) -> u64 {
         2
     }
@@ -65,6 +73,9 @@ impl Kernels for Std {
                 let prox = ProximalPullStep(PullStep::of(rate, center));
                 kernel::first_pass(base, prox, MomentsOf, chunk)
             }
+            Correction::Scale { scale, center } => {
+                kernel::first_pass(base, ScaleStep::of(scale, center), MomentsOf, chunk)
+            }
             _ => kernel::first_pass(base, Unmoved, MomentsOf, chunk),
         }
     }
@@ -83,12 +94,11 @@ impl Kernels for Std {
                 if value <= kappa || kappa == 0.0 { 0.0 } else { kappa / value }
             }),
             StepRule::Proximal => {
-                let rate = match order {
-                    Order::AfterBase => share.min(1.0),
-                    Order::BeforeBase if share.is_finite() => share / (1.0 + share),
-                    Order::BeforeBase => 1.0,
+                let (scale, rate) = match order {
+                    Order::AfterBase => ((1.0 - share).max(0.0), share.min(1.0)),
+                    Order::BeforeBase => (1.0 / (1.0 + share), share / (1.0 + share)),
                 };
-                Planned::plain(Correction::Pull { rate, center: mean, proximal: true })
+                Planned::plain(Planned::prox(scale, mean, rate))
             }
         }
     }

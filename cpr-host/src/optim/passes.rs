@@ -187,8 +187,8 @@ pub(super) fn rescale<T: Real>(workers: &Workers, chunks: &[Chunk], theta: &mut 
 }
 
 fn scale<T: Real>(workers: &Workers, values: &mut [T], factor: f64) {
-    let pull = Correction::Pull { rate: 1.0 - factor, center: 0.0, proximal: false };
+    let scaling = Correction::Scale { scale: factor, center: 0.0 };
     workers.for_each_chunk(values, GRAIN * CHUNK, |_, part| {
-        pull.apply(part);
+        scaling.apply(part);
     });
 }

@@ -160,3 +160,29 @@ fn a_group_that_cannot_be_bound_is_named() {
     let error = Optimizer::new(spec, Grouping::default(), &layout, &mut [1.0f32]).unwrap_err();
     assert!(error.to_string().contains("`scale`"), "{error}");
 }
+
+#[test]
+fn clipping_of_a_spike_keeps_its_direction() {
+    let layout = layout();
+    let sgd = BaseSpec::Sgd(Sgd::new(SgdConfig::default()).unwrap());
+    let spec = OptimizerSpec {
+        regularized: sgd,
+        free: sgd,
+        constraint: None,
+        rescale: None,
+        clip: Some(1.0),
+        lr: 1e-2,
+    };
+    for size in [1e3f32, 1e9, 1e20] {
+        let mut theta = values(layout.len(), 0);
+        let mut optimizer = Optimizer::new(spec, Grouping::default(), &layout, &mut theta).unwrap();
+        let plain = values(layout.len(), 1);
+        let norm = plain.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        let mut grads: Vec<f32> = plain.iter().map(|x| x * size).collect();
+        optimizer.step(&Workers::inline(), 0.1, &mut theta, &mut grads).unwrap();
+        for (clipped, x) in grads.iter().zip(&plain) {
+            let expected = f64::from(*x) / norm;
+            assert!((f64::from(*clipped) - expected).abs() <= 5e-7 * expected.abs(), "{size}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod convergence;
 mod degenerate;
 mod equivalence;
 mod pinned;
+mod precision;
 mod properties;
 mod replay;
 mod sums;
