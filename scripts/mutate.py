@@ -3,6 +3,7 @@
 
 Usage: scripts/mutate.py [NAME…]. Exit status 0 when every mutation was caught. Works in a copy under target/mutate:
 the checked-out sources are never touched.
+With --check it builds nothing and only says whether each mutation still finds its text in the sources.
 """
 
 import os
@@ -27,7 +28,7 @@ MUTATIONS = {
         "constraint.rs", "Order::BeforeBase => Correction::Identity,",
         "Order::BeforeBase => self.ascend(&observed.statistic, lr),"),
     "bias correction of a moment": (
-        "base/adam.rs", "libm::sqrt(self.second.at(t))", "libm::sqrt(self.first.at(t))"),
+        "base/adam.rs", "Float::sqrt(self.second.at(t))", "Float::sqrt(self.first.at(t))"),
     "inflection comparison": (
         "bound/inflection.rs", "increase < before)", "increase > before)"),
     "warm start's step": ("bound/mod.rs", "if t >= at =>", "if t > at =>"),
@@ -43,6 +44,18 @@ MUTATIONS = {
     "guard of elements": (
         "shrink.rs", "(if crosses { T::ZERO } else { moved }, crosses)", "(moved, crosses)"),
 }
+
+
+def misplaced() -> list[str]:
+    """The mutations whose text does not stand exactly once in its file."""
+    found = []
+    for name, (file, text, _) in MUTATIONS.items():
+        path = ROOT / CORE / file
+        if not path.is_file():
+            found.append(f"{name}: there is no {CORE}{file}")
+        elif (count := path.read_text().count(text)) != 1:
+            found.append(f"{name}: `{text}` stands {count} times in {CORE}{file}, not once")
+    return found
 
 
 def copy_sources() -> None:
@@ -84,18 +97,25 @@ def run_laws() -> tuple[bool, list[str]]:
 
 
 def main() -> None:
+    names = sys.argv[1:]
+    # Before any build: a text that the sources no longer hold would be missed an hour later.
+    if bad := misplaced():
+        sys.exit("\n".join(["mutations that no longer fit the sources:", *bad]))
+    if names == ["--check"]:
+        print(f"all {len(MUTATIONS)} mutations fit the sources")
+        return
+    if unknown := [name for name in names if name not in MUTATIONS]:
+        sys.exit(f"no such mutation: {unknown}; there are {list(MUTATIONS)}")
     COPY.mkdir(parents=True, exist_ok=True)
     copy_sources()
     passed, failed = run_laws()
     if not passed:
         sys.exit(f"the laws fail without a mutation: {failed}")
     missed = []
-    for name in sys.argv[1:] or MUTATIONS:
+    for name in names or MUTATIONS:
         file, text, replacement = MUTATIONS[name]
         path = COPY / CORE / file
         original = path.read_text()
-        if original.count(text) != 1:
-            sys.exit(f"{name}: `{text}` stands {original.count(text)} times in {file}")
         path.write_text(original.replace(text, replacement))
         passed, failed = run_laws()
         path.write_text(original)
