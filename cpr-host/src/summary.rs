@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::{observe::Row, plot::grokking::first_learned};
+use crate::observe::Row;
 
 /// The accuracy that counts as learned.
 const LEARNED: f64 = 0.99;
@@ -155,6 +155,14 @@ impl Stability {
             mean_of_last: last.iter().sum::<f64>() / last.len() as f64,
         })
     }
+}
+
+/// The first step at which the accuracy in `column` is 99 % or more.
+#[must_use]
+pub fn first_learned(rows: &[Row], column: &str) -> Option<u64> {
+    rows.iter()
+        .find(|row| row.get(column).is_some_and(|value| value >= LEARNED))
+        .map(|row| row.step)
 }
 
 /// The parameters of a row, in the order of its columns.

@@ -2,10 +2,7 @@
 //! CPR paper gives it: when training and validation are learned, and what the constraint did.
 
 use super::{Axis, Dash, Figure, Mark, Panel, Scale, Series, Side};
-use crate::observe::Row;
-
-/// The accuracy that counts as learned.
-const LEARNED: f64 = 0.99;
+use crate::{observe::Row, summary::first_learned};
 
 /// Rows that do not hold what the figure shows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,14 +77,6 @@ pub fn figure(rows: &[Row], parameter: Option<&str>) -> Result<Figure, GrokkingE
         figure.panels.push(panel);
     }
     Ok(figure)
-}
-
-/// The first step at which the accuracy in `column` is 99 % or more.
-#[must_use]
-pub fn first_learned(rows: &[Row], column: &str) -> Option<u64> {
-    rows.iter()
-        .find(|row| row.get(column).is_some_and(|value| value >= LEARNED))
-        .map(|row| row.step)
 }
 
 /// Step and value of a column; NaN where it is not defined, which is a gap in a series.

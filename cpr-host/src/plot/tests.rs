@@ -1,5 +1,5 @@
 use super::*;
-use crate::observe::Row;
+use crate::{observe::Row, summary::first_learned};
 use ruler::{Fit, Label, Ruler};
 
 /// Tags with their nesting and every attribute's quotes; panics where the text is no XML.
@@ -241,5 +241,5 @@ fn the_grokking_figure_marks_when_each_set_is_learned() {
     let error = grokking::figure(&rows, Some("head.weight")).unwrap_err();
     assert!(error.to_string().contains("kappa/head.weight"), "{error}");
     assert!(grokking::figure(&[], None).is_err());
-    assert_eq!(grokking::first_learned(&rows[..2], "train/accuracy"), None);
+    assert_eq!(first_learned(&rows[..2], "train/accuracy"), None);
 }
