@@ -54,7 +54,6 @@ pub fn table(path: &Path, checkpoint: Checkpoint) -> Result<String, InspectError
         let constraint = constraint(path, &mut tensors, &name)?;
         lines.push(line(&mut tensors, name, &shape, constraint)?);
     }
-    // In the order of the layout as far as the names tell: as the checkpoint lists them.
     let mut text = format!("{} at step {}", meta.kind, meta.step);
     if let Some(optimizer) = meta.optimizer {
         let _ = write!(text, ", {}", optimizer.name);
@@ -158,7 +157,8 @@ fn row(line: &Line) -> [String; 12] {
             AnyRegularizer::Std(_) => "std".to_owned(),
             AnyRegularizer::Huber(huber) => format!("huber={}", huber.delta()),
             AnyRegularizer::Lp(lp) => format!("lp={}", lp.p()),
-            _ => "other".to_owned(),
+            // A regularizer that the core gains later.
+            other => format!("{other:?}"),
         };
         let share = |count: u64| {
             if report.step == 0 {
@@ -176,7 +176,8 @@ fn row(line: &Line) -> [String; 12] {
             measure,
             number(Some(*value)),
             number(report.kappa),
-            number(report.kappa.map(|kappa| value / kappa)),
+            // No share of a bound of 0.
+            number(report.kappa.filter(|&kappa| kappa != 0.0).map(|kappa| value / kappa)),
             number(Some(report.lambda)),
             set_at,
             share(report.active_steps),

@@ -42,6 +42,18 @@ fn eval_and_inspect_show_a_run_and_a_checkpoint_and_change_nothing() {
 }
 
 #[test]
+fn a_bound_of_zero_has_no_share() {
+    let place = Place::whole("--kappa-init uniform=0");
+    let inspected = place.cpr("inspect runs/grokking/run");
+    let heads: Vec<_> = inspected.lines().nth(2).unwrap().split("  ").map(str::trim).collect();
+    let heads: Vec<_> = heads.into_iter().filter(|head| !head.is_empty()).collect();
+    let line = inspected.lines().find(|line| line.contains("in_proj_weight")).unwrap();
+    let cells: Vec<_> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    let cell = |name| cells[heads.iter().position(|head| *head == name).unwrap()];
+    assert_eq!((cell("measure"), cell("kappa"), cell("R/kappa")), ("l2", "0", "-"), "{inspected}");
+}
+
+#[test]
 fn what_is_no_checkpoint_is_refused_by_name() {
     let place = Place::whole("");
     let at = |name: &str| place.path().join(name);
