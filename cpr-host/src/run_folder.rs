@@ -27,6 +27,9 @@ pub use environment::Environment;
 /// Longest name of a run or an experiment in bytes: leaves room for a suffix in any file system.
 const LONGEST: usize = 160;
 
+/// What a name is made of, for those who gave another.
+pub(crate) const ALLOWED: &str = "use letters, digits and `.`, `_`, `-`, `+`, `=`";
+
 const LOCK: &str = "lock";
 const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
@@ -67,10 +70,7 @@ pub enum RunFolderError {
     },
 
     /// A name that is no name of a folder.
-    #[error(
-        "`{name}` cannot be the name of a {what}: {reason}; use letters, digits and `.`, `_`, \
-         `-`, `+`, `=`"
-    )]
+    #[error("`{name}` cannot be the name of a {what}: {reason}; {ALLOWED}")]
     Name {
         /// `run` or `experiment`.
         what: &'static str,
@@ -287,18 +287,25 @@ fn is_allowed(c: char) -> bool {
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), RunFolderError> {
-    let reason = if name.is_empty() {
-        "it is empty"
+    match fault_of_name(name) {
+        None => Ok(()),
+        Some(reason) => Err(RunFolderError::Name { what, name: name.to_owned(), reason }),
+    }
+}
+
+/// The rule that the name of a run or an experiment breaks, if any.
+pub(crate) fn fault_of_name(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        Some("it is empty")
     } else if name.starts_with(['.', '-']) {
-        "it starts with `.` or `-`"
+        Some("it starts with `.` or `-`")
     } else if name.len() > LONGEST {
-        "it is longer than 160 bytes"
+        Some("it is longer than 160 bytes")
     } else if !name.chars().all(is_allowed) {
-        "it has other characters"
+        Some("it has other characters")
     } else {
-        return Ok(());
-    };
-    Err(RunFolderError::Name { what, name: name.to_owned(), reason })
+        None
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Ranges, and what two keys say together.
 
-use std::path::{Component, Path};
-
 use cpr_core::{AnyRegularizer, L1, L2, Std, base::WeightDecay};
 use cpr_core::{
     BoundInit, ConstraintConfig, ConstraintRule, Inflection, Regularizer,
@@ -14,6 +12,7 @@ use super::{
 };
 use crate::{
     optim::{BaseSpec, OptimizerSpec},
+    run_folder::{ALLOWED, fault_of_name},
     schedule::{Schedule, ScheduleConfig, ScheduleError},
 };
 
@@ -68,9 +67,10 @@ impl GrokkingConfig {
         let out = self.out.to_str().filter(|out| !out.is_empty());
         let limit = "it must be the name of a folder, in UTF-8";
         need("out", &format!("{:?}", self.out), limit, out.is_some())?;
-        if let Some(name) = &self.name {
-            let limit = "it must be one folder name of at most 100 bytes, without separators";
-            need("name", &format!("{name:?}"), limit, is_folder_name(name))?;
+        if let Some(name) = &self.name
+            && let Some(fault) = fault_of_name(name)
+        {
+            return Err(refused("name", format!("{name:?}"), &format!("{fault}; {ALLOWED}")));
         }
         Ok(())
     }
@@ -360,12 +360,4 @@ fn positive(key: &str, value: f64) -> Result<(), ConfigError> {
     } else {
         Err(refused(key, value, "it must be finite and above 0"))
     }
-}
-
-/// Whether a text is the name of one folder, and harmless.
-fn is_folder_name(name: &str) -> bool {
-    let mut components = Path::new(name).components();
-    let single =
-        matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
-    single && name.len() <= 100 && !name.contains(['/', '\\']) && !name.contains(char::is_control)
 }

@@ -245,11 +245,11 @@ const BAD_FLAGS: &[(&str, &str)] = &[
     ("--out=", "--out needs a value"),
     (
         "--name ..",
-        "--name \"..\": it must be one folder name of at most 100 bytes, without separators",
+        "--name \"..\": it starts with `.` or `-`; use letters, digits and `.`, `_`, `-`, `+`, `=`",
     ),
     (
         "--name a/b",
-        "--name \"a/b\": it must be one folder name of at most 100 bytes, without separators",
+        "--name \"a/b\": it has other characters; use letters, digits and `.`, `_`, `-`, `+`, `=`",
     ),
     ("--p 1", "--p 1: it must be 2 to 2048"),
     ("--p 100000", "--p 100000: it must be 2 to 2048"),
