@@ -76,7 +76,7 @@ pub struct GrokkingConfig {
         default_value_t = Self::default().checkpoint_every
     )]
     pub checkpoint_every: u64,
-    /// Numbered checkpoints to keep beside `last` and `best`, 0 or more
+    /// Numbered checkpoints to keep beside `last` and `best`; 0: none
     #[arg(long, help_heading = RUN, value_name = "N", default_value_t = Self::default().keep)]
     pub keep: usize,
     /// Folder of all runs; this one goes to DIR/grokking/NAME

@@ -392,7 +392,7 @@ fn first_non_finite<'a>(layout: &'a ParamLayout, values: &[f32]) -> Option<&'a s
 }
 
 fn keep(config: &GrokkingConfig) -> Keep {
-    NonZeroUsize::new(config.keep).map_or(Keep::All, Keep::Newest)
+    NonZeroUsize::new(config.keep).map_or(Keep::None, Keep::Newest)
 }
 
 /// A checkpoint of parameters, moments and constraint records.

@@ -16,6 +16,8 @@ const BEST: &str = "best.safetensors";
 /// How many of the `step-N` files stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
+    /// None: `last` and `best` alone.
+    None,
     /// All of them.
     All,
     /// That many with the highest N.
@@ -156,7 +158,8 @@ impl<S: Store> CheckpointFolder<S> {
 
     /// Writes `step-N`, N the step in the metadata, makes `last` the same file (by a second name
     /// where the file system has that, else by writing again), then removes the oldest `step-N`
-    /// beyond those to keep; returns the path of `step-N`.
+    /// beyond those to keep; returns the path of `step-N`. With [`Keep::None`] it writes `last` itself,
+    /// and returns its path.
     ///
     /// Files of a later step are neither counted nor removed: they belong to a run that was
     /// continued from an earlier checkpoint, and are replaced when it gets there.
@@ -167,8 +170,13 @@ impl<S: Store> CheckpointFolder<S> {
     /// removed, when the new one is already safe.
     pub fn save_step(&mut self, writer: &CheckpointWriter<'_>) -> Result<PathBuf, CheckpointError> {
         let step = writer.meta().step;
-        let path = self.step_path(step);
         let last = self.last_path();
+        if self.keep == Keep::None {
+            writer.write_to(&mut self.store, &last)?;
+            self.prune(step)?;
+            return Ok(last);
+        }
+        let path = self.step_path(step);
         writer.write_to(&mut self.store, &path)?;
         relink(&mut self.store, &path, &last)
             .or_else(|_| writer.write_to(&mut self.store, &last))?;
@@ -198,12 +206,14 @@ impl<S: Store> CheckpointFolder<S> {
 
     /// Removes the oldest `step-N` up to `newest` beyond those to keep.
     fn prune(&mut self, newest: u64) -> Result<(), CheckpointError> {
-        let Keep::Newest(keep) = self.keep else {
-            return Ok(());
+        let keep = match self.keep {
+            Keep::None => 0,
+            Keep::All => return Ok(()),
+            Keep::Newest(count) => count.get(),
         };
         let mut steps = self.steps()?;
         steps.retain(|&step| step <= newest);
-        steps.truncate(steps.len().saturating_sub(keep.get()));
+        steps.truncate(steps.len().saturating_sub(keep));
         for step in steps {
             let path = self.step_path(step);
             self.store

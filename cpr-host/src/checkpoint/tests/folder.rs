@@ -34,6 +34,20 @@ fn the_newest_stay() {
     assert_eq!(all.steps().unwrap(), [100, 1000, 2000]);
 }
 
+#[test]
+fn without_numbered_files_last_and_best_are_all_there_is() {
+    let root = tempfile::tempdir().unwrap();
+    CheckpointFolder::open(root.path(), Keep::All).unwrap().save_step(&sample(1)).unwrap();
+    let mut folder = CheckpointFolder::open(root.path(), Keep::None).unwrap();
+    for step in [5, 10] {
+        assert_eq!(folder.save_step(&sample(step)).unwrap(), folder.last_path());
+        assert_eq!(folder.latest().unwrap().unwrap().checkpoint.meta.step, step);
+    }
+    folder.save_best(&sample(5)).unwrap();
+    assert!(folder.steps().unwrap().is_empty());
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+}
+
 /// A run that was continued from an earlier checkpoint keeps what it writes now.
 #[test]
 fn later_steps_are_neither_counted_nor_removed() {
