@@ -296,9 +296,11 @@ impl<T: Real> Optimizer<T> {
         self.skipped = self.skipped.saturating_add(1);
     }
 
-    /// The first constrained parameter whose R was not finite on some step, and on how many steps it was so.
-    pub fn non_finite_statistic(&self) -> Option<(&str, u64)> {
-        self.reports().map(|(name, report)| (name, report.non_finite)).find(|&(_, steps)| steps > 0)
+    /// The first constrained parameter whose R is not finite, or was not on some step.
+    pub fn non_finite_statistic(&self) -> Option<&str> {
+        self.reports()
+            .find(|(_, report)| report.non_finite > 0 || !report.value.is_finite())
+            .map(|(name, _)| name)
     }
 
     /// Steps taken, t; skipped ones do not count.

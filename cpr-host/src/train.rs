@@ -273,11 +273,11 @@ impl Run {
         Err(TrainError::NonFinite { step, what, in_a_row, checkpoint })
     }
 
-    /// A parameter that is not finite after a step cannot be mended: the last checkpoint is what is good.
+    /// An R that is not finite cannot be mended: the last checkpoint is what is good.
     fn check_statistics(&self, step: u64) -> Result<(), TrainError> {
         match self.experiment.optimizer.non_finite_statistic() {
             None => Ok(()),
-            Some((parameter, _)) => Err(TrainError::NonFiniteStatistic {
+            Some(parameter) => Err(TrainError::NonFiniteStatistic {
                 step,
                 parameter: parameter.to_owned(),
                 checkpoint: self.checkpoints.last_path(),
@@ -300,6 +300,7 @@ impl Run {
     /// Evaluates, records a row, keeps the best; returns the validation accuracy.
     fn evaluate(&mut self, taken: u64) -> Result<f64, TrainError> {
         self.check_parameters(taken)?;
+        self.check_statistics(taken)?;
         let [train, validation] = self.experiment.evaluate()?;
         let accuracy = validation.accuracy();
         let row = self.row(taken, train, validation);
@@ -352,6 +353,7 @@ impl Run {
     /// Writes a checkpoint of this step; metrics first, so that it never speaks of lines that are not there.
     fn checkpoint(&mut self) -> Result<PathBuf, TrainError> {
         self.check_parameters(self.taken())?;
+        self.check_statistics(self.taken())?;
         let positions = self.observers.sync()?;
         let meta = self.meta(positions);
         let optimizer = self.experiment.optimizer.state();
@@ -374,11 +376,7 @@ impl Run {
             }),
             best: self.best.clone(),
             files: positions.into_iter().map(|at| (at.file, at.length)).collect(),
-            non_finite: NonFinite {
-                steps: run.optimizer.skipped(),
-                statistics: 0,
-                in_a_row: self.bad_in_a_row,
-            },
+            non_finite: NonFinite { steps: run.optimizer.skipped(), in_a_row: self.bad_in_a_row },
             ..Meta::new(EXPERIMENT)
         }
     }

@@ -83,8 +83,6 @@ pub struct Best {
 pub struct NonFinite {
     /// Steps that were skipped because of a gradient or the loss.
     pub steps: u64,
-    /// Corrections that were left out because R(θ) was not finite.
-    pub statistics: u64,
     /// Skipped steps in a row up to now.
     pub in_a_row: u64,
 }

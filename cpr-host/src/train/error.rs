@@ -110,9 +110,9 @@ pub enum TrainError {
         /// The checkpoint of the last good state.
         checkpoint: PathBuf,
     },
-    /// R(θ) was not finite after a base step.
+    /// R(θ) was not finite after a step.
     #[error(
-        "step {step}: R of `{parameter}` is not finite after the base optimizer's step; the last good state is in {}: \
+        "step {step}: R of `{parameter}` is not finite any more; the last good state is in {}: \
          start a run with a lower learning rate, or clip the gradient (`--clip`)", checkpoint.display()
     )]
     NonFiniteStatistic {
