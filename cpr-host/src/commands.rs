@@ -119,7 +119,10 @@ pub fn resume(
     let (path, taken) = (run.path().display(), run.taken());
     match run.ended() {
         None => writeln!(out, "{path} goes on after step {taken}")?,
-        Some(_) => {
+        Some(Ending::Reached | Ending::Interrupted) => {
+            writeln!(out, "{path} has ended at step {taken}")?;
+        }
+        Some(Ending::Completed) => {
             writeln!(out, "{path} has ended at step {taken}; `--steps N` makes a run longer")?;
         }
     }

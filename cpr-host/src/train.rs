@@ -121,6 +121,9 @@ impl Run {
         let newest = newest.ok_or_else(|| TrainError::NoCheckpoint { path: path() })?;
         let (experiment, meta) = load_longer(&newest.path, newest.checkpoint, threads, length)?;
         if length != Length::Configured {
+            if let Some(accuracy) = reached(&experiment.config, meta.best.as_ref()) {
+                return Err(TrainError::Reached { path: path(), step: meta.step, accuracy });
+            }
             let (given, taken) = (experiment.total, meta.step);
             if given <= taken {
                 return Err(TrainError::Taken { path: path(), given, taken });
@@ -157,8 +160,7 @@ impl Run {
 
     /// How the run ended, if it has.
     pub fn ended(&self) -> Option<Ending> {
-        let asked_for = self.experiment.config.stop_at_accuracy.zip(self.best.as_ref());
-        if asked_for.is_some_and(|(accuracy, best)| best.value >= accuracy) {
+        if reached(&self.experiment.config, self.best.as_ref()).is_some() {
             Some(Ending::Reached)
         } else {
             (self.taken() >= self.experiment.total).then_some(Ending::Completed)
@@ -387,6 +389,11 @@ fn first_non_finite<'a>(layout: &'a ParamLayout, values: &[f32]) -> Option<&'a s
     let mut params = layout.params().iter();
     let bad = params.find(|param| !all_finite(&values[param.range.clone()]))?;
     Some(&bad.name)
+}
+
+/// The validation accuracy at which the run was to stop, if it was reached.
+fn reached(config: &GrokkingConfig, best: Option<&Best>) -> Option<f64> {
+    config.stop_at_accuracy.filter(|&accuracy| best.is_some_and(|best| best.value >= accuracy))
 }
 
 fn keep(config: &GrokkingConfig) -> Keep {

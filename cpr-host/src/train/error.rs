@@ -83,6 +83,20 @@ pub enum TrainError {
         /// Steps that it has.
         taken: u64,
     },
+    /// The run stopped because it had what was asked for: it would not take another step.
+    #[error(
+        "the run {} stopped at step {step} because it reached the validation accuracy {accuracy} of its \
+         --stop-at-accuracy, so it cannot be made longer: start a run without that, or with a higher one",
+        path.display()
+    )]
+    Reached {
+        /// The run.
+        path: PathBuf,
+        /// Steps that it has.
+        step: u64,
+        /// The accuracy that was asked for.
+        accuracy: f64,
+    },
     /// The learning rate of the steps taken would have been another one in a run of another length.
     #[error(
         "the run {} has a learning rate that follows its length (--schedule {schedule}): only a run with \

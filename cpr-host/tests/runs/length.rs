@@ -70,4 +70,12 @@ fn a_length_that_cannot_be_is_refused_and_nothing_is_changed() {
     let error = place.error("resume runs/grokking/run --steps 60");
     assert!(error.contains("--schedule cosine"), "{error}");
     assert!(before == place.snapshot());
+    // Any accuracy is enough to stop at.
+    let place = half("--steps 3000 --stop-at-accuracy 1e-9");
+    let before = place.snapshot();
+    let error = place.error("resume runs/grokking/run --steps 6000");
+    assert!(error.contains("--stop-at-accuracy"), "{error}");
+    assert!(before == place.snapshot());
+    let shown = place.cpr("resume runs/grokking/run");
+    assert!(shown.contains("has ended at step") && !shown.contains("--steps"), "{shown}");
 }
