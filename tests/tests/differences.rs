@@ -376,6 +376,8 @@ fn a_bound_is_on_r_unless_it_is_given_per_element() {
 
 #[test]
 fn what_the_library_does_where_nothing_is_said() {
+    assert_eq!(BoundInit::for_warmup(5), Ok(BoundInit::WarmStart(10)));
+    assert!(BoundInit::for_warmup(0).is_err(), "without a warm-up the user chooses");
     let config = ConstraintConfig::new(L2, BoundInit::WarmStart(10));
     assert_eq!((config.mu, config.guard, config.scale_by_lr), (1.0, true, false));
     assert_eq!((config.order, config.step_rule), (Order::AfterBase, StepRule::Gradient));
