@@ -190,7 +190,7 @@ pub struct GrokkingConfig {
     #[arg(long, help_heading = OPTIMIZER, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
-    /// Exponent p of padam's decay, finite and above 0
+    /// Exponent p of padam's decay, above 0 and at most 64
     #[arg(long, help_heading = OPTIMIZER, value_name = "X", default_value_t = Self::default().p_norm)]
     pub p_norm: f64,
     /// Strength of padam's decay, finite and at least 0
@@ -213,7 +213,7 @@ pub struct GrokkingConfig {
     )]
     pub rescale_factor: f64,
 
-    /// Measure R of a matrix: l2, l1, std, huber, huber=DELTA or lp=P (above 0)
+    /// Measure R of a matrix: l2, l1, std, huber, huber=DELTA or lp=P (above 0, at most 64)
     #[arg(long, help_heading = CONSTRAINT, value_name = "FORM", default_value_t = Self::default().reg)]
     pub reg: RegularizerChoice,
     /// Bound kappa of R: dependent=K (K * R at the start, K > 0), uniform=K (K >= 0), per-element=K (K * elements),

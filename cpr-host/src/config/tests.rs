@@ -312,7 +312,7 @@ const BAD_FLAGS: &[(&str, &str)] = &[
     ("--momentum 0.5", "--momentum 0.5: has no effect with --optimizer adamcpr"),
     ("--weight-decay 0.1", "--weight-decay 0.1: has no effect with --optimizer adamcpr"),
     ("--optimizer adamw --weight-decay -1", "--weight-decay -1: it must be finite and at least 0"),
-    ("--optimizer padam --p-norm 0", "--p-norm 0: it must be finite and above 0"),
+    ("--optimizer padam --p-norm 0", "--p-norm 0: it must be above 0 and at most 64"),
     ("--optimizer padam --lambda-p nan", "--lambda-p NaN: it must be finite and at least 0"),
     ("--optimizer rescale --rescale-factor 0", "--rescale-factor 0: it must be finite and above 0"),
     (
@@ -321,7 +321,7 @@ const BAD_FLAGS: &[(&str, &str)] = &[
     ),
     ("--set optimizer=adamw --set mu=1", "--set mu=1.0: has no effect with --optimizer adamw"),
     ("--reg l3", "--reg l3: expected l2, l1, std, huber, huber=DELTA or lp=P (numbers)"),
-    ("--reg lp=0", "--reg lp=0: its number must be finite and above 0"),
+    ("--reg lp=0", "--reg lp=0: its number must be above 0 and at most 64"),
     ("--reg huber=nan", "--reg huber=NaN: its number must be finite and above 0"),
     (
         "--reg lp=0.5 --order after-base",
