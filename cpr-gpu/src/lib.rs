@@ -1,0 +1,1 @@
+//! Constrained Parameter Regularization for Candle.
