@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::CheckpointError;
 use super::read::Checkpoint;
-use super::store::{Disk, Store, relink, sweep};
+use super::store::{relink, sweep};
 use super::write::CheckpointWriter;
+use crate::store::{Disk, Store};
 
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
