@@ -183,7 +183,9 @@ impl Run {
             meta.files.into_iter().map(|(file, length)| Position { file, length }).collect();
         let observers = Observers::open_on(store, folder.path(), &positions, meta.step)?;
         let kept = keep(&experiment.config);
-        let checkpoints = CheckpointFolder::open_with(folder.checkpoints(), kept, store.clone())?;
+        let mut checkpoints =
+            CheckpointFolder::open_with(folder.checkpoints(), kept, store.clone())?;
+        checkpoints.prune(meta.step)?;
         let mut run = Self {
             experiment,
             folder,

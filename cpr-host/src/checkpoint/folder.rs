@@ -205,8 +205,13 @@ impl<S: Store> CheckpointFolder<S> {
         Latest::read(&self.path)
     }
 
-    /// Removes the oldest `step-N` up to `newest` beyond those to keep.
-    fn prune(&mut self, newest: u64) -> Result<(), CheckpointError> {
+    /// Removes the oldest `step-N` up to `newest` beyond those to keep: every save does, but a kill may have come
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] where the folder cannot be listed or a file not removed.
+    pub fn prune(&mut self, newest: u64) -> Result<(), CheckpointError> {
         let keep = match self.keep {
             Keep::None => 0,
             Keep::All => return Ok(()),
