@@ -61,6 +61,12 @@ pub enum CommandError {
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+    /// A file that was to be written is there.
+    #[error("{} exists already and is never overwritten: choose another name", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// Neither a run nor a checkpoint.
     #[error("{} is neither a run folder nor a checkpoint: give the folder that holds config.toml, or a .safetensors file", path.display())]
     NotFound {
@@ -194,6 +200,9 @@ fn train(mut run: Run, stop: &AtomicBool, out: &mut dyn Write) -> Result<Done, C
 /// # Errors
 /// [`CommandError`].
 pub fn eval(path: &Path, logits: Option<&Path>, out: &mut dyn Write) -> Result<(), CommandError> {
+    if let Some(path) = logits.filter(|path| path.symlink_metadata().is_ok()) {
+        return Err(CommandError::Exists { path: path.to_owned() });
+    }
     let (path, checkpoint) = checkpoint_of(path, out)?;
     let (mut experiment, meta) = train::load(&path, checkpoint, 0)?;
     let [train, validation] = experiment.evaluate()?;

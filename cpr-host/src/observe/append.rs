@@ -18,6 +18,25 @@ pub(super) enum Cut {
     Line,
 }
 
+/// Opens a file that may be cut to `recorded` bytes, and leaves it as it is; returns its length too.
+pub(super) fn open(path: &Path, recorded: u64, cut: Cut) -> Result<(File, u64), ObserveError> {
+    let io = |action| move |source| ObserveError::Io { action, path: path.to_owned(), source };
+    let mut file = OpenOptions::new().read(true).append(true).open(path).map_err(io("open"))?;
+    let length = file.metadata().map_err(io("open"))?.len();
+    if length < recorded {
+        return Err(ObserveError::Shorter { path: path.to_owned(), length, recorded });
+    }
+    if cut == Cut::Line && recorded > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::Start(recorded - 1)).map_err(io("read"))?;
+        file.read_exact(&mut last).map_err(io("read"))?;
+        if last != *b"\n" {
+            return Err(ObserveError::NotALineEnd { path: path.to_owned(), recorded });
+        }
+    }
+    Ok((file, length))
+}
+
 /// A file that grows by whole records and knows its length.
 #[derive(Debug)]
 pub(super) struct AppendFile {
@@ -47,21 +66,14 @@ impl AppendFile {
         cut: Cut,
     ) -> Result<Self, ObserveError> {
         let mut store = store.clone();
-        let io = |action| move |source| ObserveError::Io { action, path: path.to_owned(), source };
-        let mut file = OpenOptions::new().read(true).append(true).open(path).map_err(io("open"))?;
-        let length = file.metadata().map_err(io("open"))?.len();
-        if length < recorded {
-            return Err(ObserveError::Shorter { path: path.to_owned(), length, recorded });
+        let (file, length) = open(path, recorded, cut)?;
+        if length > recorded {
+            store.cut(&file, recorded).map_err(|source| ObserveError::Io {
+                action: "cut",
+                path: path.to_owned(),
+                source,
+            })?;
         }
-        if cut == Cut::Line && recorded > 0 {
-            let mut last = [0];
-            file.seek(SeekFrom::Start(recorded - 1)).map_err(io("read"))?;
-            file.read_exact(&mut last).map_err(io("read"))?;
-            if last != *b"\n" {
-                return Err(ObserveError::NotALineEnd { path: path.to_owned(), recorded });
-            }
-        }
-        store.cut(&file, recorded).map_err(io("cut"))?;
         Ok(Self { path: path.to_owned(), store, file, length: recorded })
     }
 

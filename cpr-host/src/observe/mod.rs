@@ -28,6 +28,7 @@ mod timing;
 
 use std::path::Path;
 
+use self::append::Cut;
 use crate::store::Shared;
 
 pub use clock::{Clock, Monotonic, SinceEpoch};
@@ -176,8 +177,8 @@ impl Observers {
     ///
     /// # Errors
     ///
-    /// When a file has no position, is shorter than it, or cannot be opened. Files that come before
-    /// it in the order above are cut already then, which a second attempt does not mind.
+    /// When a file has no position, is shorter than it, or cannot be opened: then none was cut. When a
+    /// line that stays is none of its file, files before it in the order above may be cut.
     pub fn open_in(folder: &Path, positions: &[Position], step: u64) -> Result<Self, ObserveError> {
         Self::open_on(&Shared::default(), folder, positions, step)
     }
@@ -199,6 +200,13 @@ impl Observers {
                 |position| Ok(position.length),
             )
         };
+        // Nothing is cut before all of them are known to fit.
+        for (file, cut) in
+            [(jsonl::FILE, Cut::Line), (csv::FILE, Cut::Line), (tfevents::FILE, Cut::Frame)]
+        {
+            append::open(&folder.join(file), length(file)?, cut)?;
+        }
+        append::open(&folder.join(timing::FILE), 0, Cut::Line)?;
         let mut observers = Self::new();
         observers.push(Jsonl::open_on(store, &folder.join(jsonl::FILE), length(jsonl::FILE)?)?);
         observers.push(Csv::open_on(store, &folder.join(csv::FILE), length(csv::FILE)?)?);
