@@ -18,8 +18,6 @@
 
 mod error;
 mod json;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::fs;
