@@ -194,6 +194,48 @@ impl<R: Regularizer> Constraint<R> {
         &self.rule
     }
 
+    /// The same constraint as another program left it: after `step` updates, λ >= 0, and κ >= 0 where it is set.
+    ///
+    /// What no other program records starts afresh: the trace of an inflection that is still looked for, and the
+    /// counts of the report. The step at which κ was set is that of the rule; for an inflection it is `step`.
+    ///
+    /// `None` for what cannot be: κ unset under a rule that sets it at the start, λ > 0 before κ is set, or a κ
+    /// below 0 or NaN.
+    ///
+    /// ```
+    /// use cpr_core::{BoundInit, ConstraintConfig, ConstraintRule, L2, Multiplier};
+    /// let rule = ConstraintRule::new(ConstraintConfig::new(L2, BoundInit::WarmStart(10)))?;
+    /// let started = rule.start_from(&[3.0f32, 4.0])?;
+    /// let report = started.left_at(50, Multiplier::new(0.5).unwrap(), Some(20.0)).unwrap().report();
+    /// assert_eq!((report.kappa, report.kappa_set_at, report.lambda), (Some(20.0), Some(10), 0.5));
+    /// assert!(started.left_at(50, Multiplier::new(0.5).unwrap(), None).is_none());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn left_at(self, step: u64, multiplier: Multiplier, kappa: Option<f64>) -> Option<Self> {
+        let bound = match (kappa, &self.rule.config.bound) {
+            (Some(kappa), init) if kappa >= 0.0 => {
+                let at = match *init {
+                    BoundInit::WarmStart(at) => at.min(step),
+                    BoundInit::Inflection(_) => step,
+                    BoundInit::Uniform(_)
+                    | BoundInit::UniformPerElement(_)
+                    | BoundInit::Dependent(_) => 0,
+                };
+                Bound::Set { kappa, at }
+            }
+            (None, BoundInit::WarmStart(_) | BoundInit::Inflection(_))
+                if multiplier == Multiplier::ZERO =>
+            {
+                self.state.bound
+            }
+            _ => return None,
+        };
+        let has_risen = multiplier > Multiplier::ZERO;
+        let state = State { step, multiplier, bound, has_risen, ..self.state };
+        Some(Self { state, ..self })
+    }
+
     /// Opens a step at learning rate `lr`: what phase 1 does to each shard.
     ///
     /// Under `BeforeBase` λ moves here, by the R that was carried from the step before.

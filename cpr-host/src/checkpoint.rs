@@ -51,6 +51,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use crate::store::{Disk, Store};
 pub use bind::{Binding, Difference, Policy, Tensors};
 pub use error::CheckpointError;
 pub use folder::{CheckpointFolder, Keep, Latest};
@@ -58,6 +59,5 @@ pub use format::{FORMAT_VERSION, MAX_DOCUMENT_BYTES, MAX_HEADER_BYTES, MAX_RANK}
 pub use meta::{Best, Meta, NonFinite, OptimizerMeta};
 pub use read::{Checkpoint, read_weights};
 pub use safetensors::Dtype;
-pub use store::{Disk, Store};
 pub use tensor::{Element, Signature, Tensor, TensorData};
 pub use write::CheckpointWriter;

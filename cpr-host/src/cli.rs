@@ -7,9 +7,13 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use cpr_core::{AnyRegularizer, ConstraintRule};
+
 use crate::{
-    config::{ConfigError, GrokkingConfig, expected_by_clap, help_of, shown},
-    train::Length,
+    config::{
+        ConfigError, GrokkingConfig, KappaInit, RegularizerChoice, expected_by_clap, help_of, shown,
+    },
+    train::{Length, Resume, Take},
 };
 
 /// A command, ready to run.
@@ -19,6 +23,8 @@ pub enum Command {
     Grokking {
         /// Checked and resolved.
         config: Box<GrokkingConfig>,
+        /// A run or checkpoint to start from, and what to take of it.
+        from: Option<(PathBuf, Take)>,
         /// Print the parameter groups and stop.
         dry_run: bool,
     },
@@ -26,15 +32,24 @@ pub enum Command {
     Resume {
         /// The run folder.
         run: PathBuf,
-        /// Threads, 0 for all cores.
-        threads: usize,
-        /// Length of the whole run.
-        length: Length,
+        /// Threads, length, and what to take of its checkpoint.
+        how: Resume,
     },
     /// `cpr eval RUN|CHECKPOINT`.
     Eval {
         /// The run folder or checkpoint.
         path: PathBuf,
+        /// A file for the logits of all pairs.
+        logits: Option<PathBuf>,
+    },
+    /// `cpr import FILE`.
+    Import {
+        /// The optimizer's state with the weights.
+        file: PathBuf,
+        /// The checkpoint to write.
+        out: PathBuf,
+        /// The rule of the constraints, where the state has any.
+        rule: Option<ConstraintRule<AnyRegularizer>>,
     },
     /// `cpr inspect RUN|CHECKPOINT`.
     Inspect {
@@ -128,13 +143,24 @@ enum Arguments {
         /// Length of the whole run in passes over the training data, in place of --steps
         #[arg(long, value_name = "N")]
         epochs: Option<u64>,
+        /// Take the weights alone: moments, t and constraints start afresh
+        #[arg(long)]
+        reset_optimizer: bool,
+        /// Take what fits of a checkpoint that does not fit; the rest starts afresh, and is named
+        #[arg(long)]
+        partial: bool,
     },
     /// Evaluate a run's last checkpoint, or a checkpoint file
     Eval {
         /// The run folder or checkpoint file
         #[arg(value_name = "RUN|CHECKPOINT")]
         path: PathBuf,
+        /// Write the logits of all pairs to a safetensors file
+        #[arg(long, value_name = "FILE")]
+        logits: Option<PathBuf>,
     },
+    /// Make a checkpoint of a pytorch-cpr optimizer's state (docs/CHECKPOINT.md has the lines that save one)
+    Import(Box<ImportArguments>),
     /// Show every matrix: shape, R, kappa, lambda, and when kappa was set
     Inspect {
         /// The run folder or checkpoint file
@@ -157,6 +183,15 @@ struct GrokkingArguments {
     /// Print the parameter groups, and which are regularised, and stop
     #[arg(long)]
     dry_run: bool,
+    /// Start from the weights, moments and constraints of another run's last checkpoint, or of a checkpoint file
+    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    from: Option<PathBuf>,
+    /// With --from: take the weights alone, of any safetensors file; moments, t and constraints start afresh
+    #[arg(long, requires = "from")]
+    reset_optimizer: bool,
+    /// With --from: take what fits of a checkpoint that does not fit; the rest starts afresh, and is named
+    #[arg(long, requires = "from")]
+    partial: bool,
     /// Read keys from a TOML file; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -165,6 +200,24 @@ struct GrokkingArguments {
     set: Vec<String>,
     #[command(flatten)]
     keys: GrokkingConfig,
+}
+
+#[derive(Debug, Args)]
+struct ImportArguments {
+    /// The state with the weights: .safetensors, or .json
+    file: PathBuf,
+    /// The checkpoint to write; must not exist yet
+    #[arg(long, value_name = "CHECKPOINT")]
+    out: PathBuf,
+    /// The measure that the run had, for the state does not hold it: l2, l1, std or huber
+    #[arg(long, value_name = "FORM")]
+    reg: Option<RegularizerChoice>,
+    /// The bound that the run had, for the state does not hold it: as for `cpr grokking`
+    #[arg(long, value_name = "FORM")]
+    kappa_init: Option<KappaInit>,
+    /// Set a key of the constraint as for `cpr grokking`, such as mu=0.5 or warmup=100
+    #[arg(long, value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
+    set: Vec<String>,
 }
 
 /// The command of these arguments; the first is the name of the program.
@@ -184,16 +237,22 @@ where
             Command::Grokking {
                 config: Box::new(layered(&arguments, given)?),
                 dry_run: arguments.dry_run,
+                from: {
+                    let GrokkingArguments { from, reset_optimizer, partial, .. } = *arguments;
+                    from.map(|path| (path, Take { reset_optimizer, partial }))
+                },
             }
         }
         Arguments::Resume { threads, .. } if threads > 1024 => {
             let message = format!("--threads {threads}: it must be at most 1024");
             return Err(usage(message, "0 takes all cores"));
         }
-        Arguments::Resume { run, threads, steps, epochs } => {
-            Command::Resume { run, threads, length: length(steps, epochs)? }
+        Arguments::Resume { run, threads, steps, epochs, reset_optimizer, partial } => {
+            let take = Take { reset_optimizer, partial };
+            Command::Resume { run, how: Resume { threads, length: length(steps, epochs)?, take } }
         }
-        Arguments::Eval { path } => Command::Eval { path },
+        Arguments::Eval { path, logits } => Command::Eval { path, logits },
+        Arguments::Import(arguments) => import(*arguments)?,
         Arguments::Inspect { path } => Command::Inspect { path },
         Arguments::Conformance { files, json } => Command::Conformance { files, json },
     })
@@ -217,6 +276,23 @@ fn length(steps: Option<u64>, epochs: Option<u64>) -> Result<Length, CliError> {
         (Some(steps), None) => Ok(Length::Steps(steps)),
         (None, Some(epochs)) => Ok(Length::Epochs(epochs)),
     }
+}
+
+/// `cpr import`: what the state does not hold is given by flags, or missing.
+fn import(arguments: ImportArguments) -> Result<Command, CliError> {
+    let ImportArguments { file, out, reg, kappa_init, set } = arguments;
+    let rule = match (reg, kappa_init) {
+        (None, None) if set.is_empty() => None,
+        (Some(reg), Some(kappa_init)) => {
+            let own = [format!("reg={reg}"), format!("kappa_init={kappa_init}")];
+            Some(GrokkingConfig::constraint_of(own.iter().chain(&set))?)
+        }
+        _ => {
+            let hint = "give both as the run had them: the state holds neither";
+            return Err(usage("--reg and --kappa-init go together, and --set with them", hint));
+        }
+    };
+    Ok(Command::Import { file, out, rule })
 }
 
 fn layered(
@@ -301,23 +377,28 @@ mod tests {
     fn commands_are_typed() {
         let command = |line: &str| parse(line.split(' ')).unwrap();
         let run = PathBuf::from("runs/a");
-        let resume = |threads, length| Command::Resume { run: run.clone(), threads, length };
+        let resume = |threads, length| Command::Resume {
+            run: run.clone(),
+            how: Resume { threads, length, take: Take::default() },
+        };
         assert_eq!(command("cpr resume runs/a"), resume(0, Length::Configured));
         assert_eq!(command("cpr resume runs/a --threads 2"), resume(2, Length::Configured));
         assert_eq!(command("cpr resume runs/a --steps 9"), resume(0, Length::Steps(9)));
         assert_eq!(command("cpr resume runs/a --epochs 9"), resume(0, Length::Epochs(9)));
-        assert_eq!(command("cpr eval runs/a"), Command::Eval { path: run.clone() });
+        assert_eq!(command("cpr eval runs/a"), Command::Eval { path: run.clone(), logits: None });
         assert_eq!(command("cpr inspect runs/a"), Command::Inspect { path: run.clone() });
         let files = vec![PathBuf::from("a"), PathBuf::from("b")];
         assert_eq!(
             command("cpr conformance a b --json"),
             Command::Conformance { files, json: true }
         );
-        let Command::Grokking { config, dry_run } = command("cpr grokking --dry-run --seed 4")
-        else {
-            panic!("grokking")
-        };
-        assert_eq!((config.seed, dry_run), (4, true));
+        let partial = Take { partial: true, ..Take::default() };
+        let how = Resume { take: partial, ..Resume::default() };
+        let resumed = Command::Resume { run: run.clone(), how };
+        assert_eq!(command("cpr resume runs/a --partial"), resumed);
+        let line = "cpr grokking --dry-run --seed 4 --from runs/a --partial";
+        let Command::Grokking { config, from, dry_run } = command(line) else { panic!("grokking") };
+        assert_eq!((config.seed, from, dry_run), (4, Some((run, partial)), true));
     }
 
     #[test]

@@ -7,17 +7,21 @@ use std::{
     time::Instant,
 };
 
+use cpr_core::{AnyRegularizer, ConstraintRule};
+
 use crate::{
-    checkpoint::{Checkpoint, CheckpointError, Latest},
+    checkpoint::{Checkpoint, CheckpointError, CheckpointWriter, Latest, Meta},
     config::GrokkingConfig,
     conformance::{self, ConformanceError},
+    import::{self, ImportError, Imported},
     inspect::{self, InspectError},
     observe::{LastLine, ObserveError, read_jsonl},
     plot::grokking,
     run_folder::RunFolderError,
+    schedule::Shape,
     signals,
     summary::Summary,
-    train::{self, Ending, Experiment, Length, Run, TrainError},
+    train::{self, Ending, Experiment, Resume, Resumed, Run, Take, TrainError},
 };
 
 /// The matrix whose R, κ and λ the plot shows: the paper's choice.
@@ -45,6 +49,9 @@ pub enum CommandError {
     /// The plot lacks a column.
     #[error(transparent)]
     Plot(#[from] grokking::GrokkingError),
+    /// The import.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// The conformance report.
     #[error(transparent)]
     Conformance(#[from] ConformanceError),
@@ -54,6 +61,12 @@ pub enum CommandError {
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+    /// A file that was to be written is there.
+    #[error("{} exists already and is never overwritten: choose another name", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// Neither a run nor a checkpoint.
     #[error("{} is neither a run folder nor a checkpoint: give the folder that holds config.toml, or a .safetensors file", path.display())]
     NotFound {
@@ -71,16 +84,22 @@ pub enum Done {
     Interrupted,
 }
 
-/// Trains modular addition; with `dry_run` it prints the parameter groups and stops.
+/// Trains modular addition, from the state of another run's checkpoint where `from` names one; with `dry_run` it
+/// prints the parameter groups and stops.
 ///
 /// # Errors
 /// [`CommandError`].
 pub fn grokking(
     config: &GrokkingConfig,
+    from: Option<(&Path, Take)>,
     dry_run: bool,
     out: &mut dyn Write,
 ) -> Result<Done, CommandError> {
-    let experiment = Experiment::new(config.clone())?;
+    let mut experiment = Experiment::new(config.clone())?;
+    let taken = match from {
+        Some((path, take)) => Some(experiment.start_from(&checkpoint_at(path)?, take)?),
+        None => None,
+    };
     writeln!(
         out,
         "modular addition mod {}: {} training and {} validation pairs, {} steps, {} threads\n{}, seed {}\n",
@@ -93,6 +112,12 @@ pub fn grokking(
         experiment.config.seed,
     )?;
     writeln!(out, "{}", experiment.groups())?;
+    if let Some(taken) = taken {
+        writeln!(
+            out,
+            "{taken}\n  schedule, order of the data and metrics are those of a new run\n"
+        )?;
+    }
     if dry_run {
         return Ok(Done::Completed);
     }
@@ -103,28 +128,25 @@ pub fn grokking(
     train(run, &stop, out)
 }
 
-/// Goes on with the run in this folder on `threads`, 0 for all cores; of a run that has ended it prints the summary.
+/// Goes on with the run in this folder; of a run that has ended it prints the summary.
 ///
 /// # Errors
 /// [`CommandError`].
-pub fn resume(
-    folder: &Path,
-    threads: usize,
-    length: Length,
-    out: &mut dyn Write,
-) -> Result<Done, CommandError> {
+pub fn resume(folder: &Path, how: Resume, out: &mut dyn Write) -> Result<Done, CommandError> {
     let stop = signals::watch().map_err(CommandError::Signals)?;
-    let (run, damaged) = Run::resume(folder, threads, length)?;
+    let Resumed { run, taken, damaged } = Run::resume(folder, how)?;
     tell(damaged, out)?;
+    if how.take != Take::default() {
+        writeln!(out, "{taken}")?;
+    }
+    let can_be_longer = run.experiment().config.schedule.0 == Shape::Constant;
     let (path, taken) = (run.path().display(), run.taken());
     match run.ended() {
         None => writeln!(out, "{path} goes on after step {taken}")?,
-        Some(Ending::Reached | Ending::Interrupted) => {
-            writeln!(out, "{path} has ended at step {taken}")?;
-        }
-        Some(Ending::Completed) => {
+        Some(Ending::Completed) if can_be_longer => {
             writeln!(out, "{path} has ended at step {taken}; `--steps N` makes a run longer")?;
         }
+        Some(_) => writeln!(out, "{path} has ended at step {taken}")?,
     }
     train(run, &stop, out)
 }
@@ -172,11 +194,15 @@ fn train(mut run: Run, stop: &AtomicBool, out: &mut dyn Write) -> Result<Done, C
     Ok(Done::Completed)
 }
 
-/// Evaluates a run's last checkpoint, or a checkpoint.
+/// Evaluates a run's last checkpoint, or a checkpoint; writes the logits of all p² pairs to a file where `logits`
+/// names one: a tensor `logits` [p², p + 1], the row of the pair (a, b) at a·p + b.
 ///
 /// # Errors
 /// [`CommandError`].
-pub fn eval(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
+pub fn eval(path: &Path, logits: Option<&Path>, out: &mut dyn Write) -> Result<(), CommandError> {
+    if let Some(path) = logits.filter(|path| path.symlink_metadata().is_ok()) {
+        return Err(CommandError::Exists { path: path.to_owned() });
+    }
     let (path, checkpoint) = checkpoint_of(path, out)?;
     let (mut experiment, meta) = train::load(&path, checkpoint, 0)?;
     let [train, validation] = experiment.evaluate()?;
@@ -191,6 +217,14 @@ pub fn eval(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
             outcome.count
         )?;
     }
+    if let Some(file) = logits {
+        let values = experiment.logits()?;
+        let classes = experiment.config.p + 1;
+        CheckpointWriter::new(Meta { step: meta.step, ..Meta::new("logits") })
+            .tensor("logits", &[values.len() / classes, classes], &values)
+            .write(file)?;
+        writeln!(out, "logits      {}", file.display())?;
+    }
     Ok(())
 }
 
@@ -202,6 +236,14 @@ pub fn inspect(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
     let (path, checkpoint) = checkpoint_of(path, out)?;
     write!(out, "{}", inspect::table(&path, checkpoint)?)?;
     Ok(())
+}
+
+/// The path itself where it is a file, or that of the newest whole checkpoint of a run folder.
+fn checkpoint_at(path: &Path) -> Result<PathBuf, CommandError> {
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    Ok(checkpoint_of(path, &mut io::sink())?.0)
 }
 
 /// The checkpoint itself, or the newest whole one of a run folder. Nothing is changed: the run may be in progress.
@@ -232,4 +274,36 @@ pub fn conformance(
     out: &mut dyn Write,
 ) -> Result<bool, CommandError> {
     Ok(conformance::run(files, out, json)?)
+}
+
+/// Makes a checkpoint of a pytorch-cpr optimizer's state, and shows it.
+///
+/// # Errors
+/// [`CommandError`]; nothing was written.
+pub fn import(
+    file: &Path,
+    rule: Option<ConstraintRule<AnyRegularizer>>,
+    checkpoint: &Path,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let Imported { t, weights, constraints, unset } = import::import(file, rule, checkpoint)?;
+    write!(out, "{}", inspect::table(checkpoint, Checkpoint::read(checkpoint)?)?)?;
+    writeln!(
+        out,
+        "\n{}: {weights} weights with their moments at t = {t}, {} constraints",
+        checkpoint.display(),
+        constraints.len()
+    )?;
+    if !unset.is_empty() {
+        writeln!(
+            out,
+            "kappa is not set yet, and an inflection is looked for afresh: {}",
+            unset.join(", ")
+        )?;
+    }
+    if !constraints.is_empty() {
+        writeln!(out, "counts of active and guarded steps start afresh")?;
+    }
+    writeln!(out, "start a run from it with: cpr grokking --from {}", checkpoint.display())?;
+    Ok(())
 }

@@ -4,13 +4,20 @@
 //! parameters and says which are regularized; [`optim`] runs the four phases of `cpr-core` over them on the threads of
 //! [`parallel`]; [`train`] is the loop; [`observe`], [`checkpoint`] and [`run_folder`] write what came out, [`plot`]
 //! and [`summary`] show it. [`cli`] and [`commands`] are the front.
+//!
+//! [`cli`], [`commands`], [`config`] and [`train`] are behind the feature `cli`, which is on by default; without it
+//! nothing here parses arguments.
 
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
 pub mod commands;
+#[cfg(feature = "cli")]
 pub mod config;
 pub mod conformance;
 pub mod data;
+pub mod import;
 pub mod inspect;
 pub mod model;
 pub mod observe;
@@ -22,5 +29,7 @@ pub mod random;
 pub mod run_folder;
 pub mod schedule;
 pub mod signals;
+pub mod store;
 pub mod summary;
+#[cfg(feature = "cli")]
 pub mod train;

@@ -47,10 +47,17 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<u8> {
     let out = &mut io::stdout().lock();
     let done = match command {
-        Command::Grokking { config, dry_run } => commands::grokking(&config, dry_run, out)?,
-        Command::Resume { run, threads, length } => commands::resume(&run, threads, length, out)?,
-        Command::Eval { path } => {
-            commands::eval(&path, out)?;
+        Command::Grokking { config, from, dry_run } => {
+            let from = from.as_ref().map(|(path, take)| (path.as_path(), *take));
+            commands::grokking(&config, from, dry_run, out)?
+        }
+        Command::Resume { run, how } => commands::resume(&run, how, out)?,
+        Command::Eval { path, logits } => {
+            commands::eval(&path, logits.as_deref(), out)?;
+            Done::Completed
+        }
+        Command::Import { file, out: checkpoint, rule } => {
+            commands::import(&file, rule, &checkpoint, out)?;
             Done::Completed
         }
         Command::Inspect { path } => {

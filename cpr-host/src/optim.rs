@@ -214,12 +214,16 @@ impl<T: Real> Optimizer<T> {
             rescale_norm: None,
             elements,
         };
-        if let Some(factor) = optimizer.spec.rescale {
-            Correction::Scale { scale: factor, center: 0.0 }.apply(theta);
-            optimizer.rescale_norm =
-                Some(passes::norm(&Workers::inline(), &optimizer.chunks, theta));
-        }
+        optimizer.rescale(theta);
         Ok(optimizer)
+    }
+
+    /// Under global rescaling: scales `theta` by its factor, and holds it at that norm from here on.
+    pub fn rescale(&mut self, theta: &mut [T]) {
+        if let Some(factor) = self.spec.rescale {
+            Correction::Scale { scale: factor, center: 0.0 }.apply(theta);
+            self.rescale_norm = Some(passes::norm(&Workers::inline(), &self.chunks, theta));
+        }
     }
 
     /// One step at learning rate `lr`, from gradients that may be scaled in place by clipping.

@@ -24,6 +24,8 @@ use std::{
 pub use atomic::replace;
 pub use environment::Environment;
 
+use crate::store::Shared;
+
 /// Longest name of a run or an experiment in bytes: leaves room for a suffix in any file system.
 const LONGEST: usize = 160;
 
@@ -135,6 +137,7 @@ pub enum RunName<'a> {
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    store: Shared,
     /// Holds the lock for as long as it is open.
     _lock: File,
 }
@@ -199,12 +202,18 @@ impl RunFolder {
             .open(&file)
             .map_err(RunFolderError::io("open", &file))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self { path, store: Shared::default(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(RunFolderError::InUse { path }),
             Err(TryLockError::Error(source)) => {
                 Err(RunFolderError::Io { action: "lock", path: file, source })
             }
         }
+    }
+
+    /// The same folder, its files written through `store`.
+    #[must_use]
+    pub fn on(self, store: &Shared) -> Self {
+        Self { store: store.clone(), ..self }
     }
 
     /// The folder.
@@ -232,8 +241,7 @@ impl RunFolder {
     /// When it cannot be written; the file is then what it was.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunFolderError> {
         let path = self.file(name);
-        replace(&path, |file| io::Write::write_all(file, bytes))
-            .map_err(RunFolderError::io("write", &path))
+        replace(&mut self.store.clone(), &path, bytes).map_err(RunFolderError::io("write", &path))
     }
 
     /// Writes the small file `name` as [`write`](Self::write) does, unless it has these bytes already.

@@ -2,6 +2,7 @@
 
 mod error;
 mod experiment;
+mod take;
 
 use std::{
     num::NonZeroUsize,
@@ -11,10 +12,11 @@ use std::{
 
 use cpr_core::all_finite;
 
-use self::experiment::load_longer;
+use self::experiment::load_as;
 pub use self::{
     error::TrainError,
     experiment::{Experiment, load},
+    take::{Constraints, Take, Taken},
 };
 use crate::{
     checkpoint::{
@@ -29,6 +31,7 @@ use crate::{
     param::ParamLayout,
     run_folder::{Environment, RunFolder, RunName},
     schedule::Shape,
+    store::Shared,
 };
 
 /// The experiment's name, in checkpoints and as the folder of its runs.
@@ -44,6 +47,28 @@ pub enum Length {
     Steps(u64),
     /// That many passes over the training data in all, at least 1.
     Epochs(u64),
+}
+
+/// How to go on with a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// Threads, 0 for all cores.
+    pub threads: usize,
+    /// Length of the whole run.
+    pub length: Length,
+    /// What to take of its checkpoint.
+    pub take: Take,
+}
+
+/// A run that goes on.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The run.
+    pub run: Run,
+    /// What was taken of its checkpoint.
+    pub taken: Taken,
+    /// Newer checkpoints that were passed over as damaged.
+    pub damaged: Vec<CheckpointError>,
 }
 
 /// How a run ended.
@@ -62,7 +87,7 @@ pub enum Ending {
 pub struct Run {
     experiment: Experiment,
     folder: RunFolder,
-    checkpoints: CheckpointFolder,
+    checkpoints: CheckpointFolder<Shared>,
     observers: Observers,
     /// The configuration as it stands in the folder.
     config_text: String,
@@ -76,6 +101,14 @@ impl Run {
     /// # Errors
     /// [`TrainError`]; a folder that was made stays, without a checkpoint.
     pub fn create(experiment: Experiment) -> Result<Self, TrainError> {
+        Self::create_on(&Shared::default(), experiment)
+    }
+
+    /// As [`create`](Self::create), its files written through `store`.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_on(store: &Shared, experiment: Experiment) -> Result<Self, TrainError> {
         let config = &experiment.config;
         let summary = config.summary();
         let name = match &config.name {
@@ -83,11 +116,12 @@ impl Run {
             None => RunName::Made { summary: &summary, seed: config.seed },
         };
         let config_text = config.to_toml()?;
-        let folder = RunFolder::create(&config.out, EXPERIMENT, name)?;
+        let folder = RunFolder::create(&config.out, EXPERIMENT, name)?.on(store);
         folder.write("config.toml", config_text.as_bytes())?;
         folder.write("env.json", Environment::current(config.seed).to_json().as_bytes())?;
-        let checkpoints = CheckpointFolder::open(folder.checkpoints(), keep(config))?;
-        let observers = Observers::create_in(folder.path())?;
+        let checkpoints =
+            CheckpointFolder::open_with(folder.checkpoints(), keep(config), store.clone())?;
+        let observers = Observers::create_on(store, folder.path())?;
         let mut run = Self {
             experiment,
             folder,
@@ -102,24 +136,32 @@ impl Run {
         Ok(run)
     }
 
-    /// Opens a run where its newest whole checkpoint left it, on `threads` (0: all cores); returns what was passed
-    /// over as damaged too. Another length than that of its configuration is stored at once.
+    /// Opens a run where its newest whole checkpoint left it. Another length than that of its configuration is stored
+    /// at once, and so is the state where the checkpoint was not taken whole.
     ///
     /// Made longer at a step that is evaluated anyhow, a run leaves the bytes of one that had the length from its
     /// start; at any other step, the evaluation of its first end stays in the metrics.
     ///
     /// # Errors
-    /// [`TrainError`]; for a length that is refused, nothing was changed.
-    pub fn resume(
-        path: &Path,
-        threads: usize,
-        length: Length,
-    ) -> Result<(Self, Vec<CheckpointError>), TrainError> {
-        let folder = RunFolder::open(path)?;
+    /// [`TrainError`]; for a length or a checkpoint that is refused, nothing was changed.
+    pub fn resume(path: &Path, how: Resume) -> Result<Resumed, TrainError> {
+        Self::resume_on(&Shared::default(), path, how)
+    }
+
+    /// As [`resume`](Self::resume), its files written through `store`.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub fn resume_on(store: &Shared, path: &Path, how: Resume) -> Result<Resumed, TrainError> {
+        let Resume { length, take, .. } = how;
+        let folder = RunFolder::open(path)?.on(store);
         let path = || folder.path().to_owned();
         let newest = Latest::read(&folder.checkpoints())?;
         let newest = newest.ok_or_else(|| TrainError::NoCheckpoint { path: path() })?;
-        let (experiment, meta) = load_longer(&newest.path, newest.checkpoint, threads, length)?;
+        let (experiment, meta, taken) = load_as(&newest.path, newest.checkpoint, how)?;
+        if take != Take::default() && has_ended(&experiment, meta.best.as_ref()) {
+            return Err(TrainError::Ended { path: path() });
+        }
         if length != Length::Configured {
             if let Some(accuracy) = reached(&experiment.config, meta.best.as_ref()) {
                 return Err(TrainError::Reached { path: path(), step: meta.step, accuracy });
@@ -139,8 +181,11 @@ impl Run {
         };
         let positions: Vec<Position> =
             meta.files.into_iter().map(|(file, length)| Position { file, length }).collect();
-        let observers = Observers::open_in(folder.path(), &positions, meta.step)?;
-        let checkpoints = CheckpointFolder::open(folder.checkpoints(), keep(&experiment.config))?;
+        let observers = Observers::open_on(store, folder.path(), &positions, meta.step)?;
+        let kept = keep(&experiment.config);
+        let mut checkpoints =
+            CheckpointFolder::open_with(folder.checkpoints(), kept, store.clone())?;
+        checkpoints.prune(meta.step)?;
         let mut run = Self {
             experiment,
             folder,
@@ -150,12 +195,12 @@ impl Run {
             best: meta.best,
             bad_in_a_row: meta.non_finite.in_a_row,
         };
-        if length != Length::Configured {
+        if length != Length::Configured || take != Take::default() {
             run.checkpoint()?;
         }
         // The checkpoint's word counts: a kill may have come between the two.
         run.folder.update("config.toml", run.config_text.as_bytes())?;
-        Ok((run, newest.damaged))
+        Ok(Resumed { run, taken, damaged: newest.damaged })
     }
 
     /// How the run ended, if it has.
@@ -364,17 +409,21 @@ impl Run {
 
     fn meta(&self, positions: Vec<Position>) -> Meta {
         let run = &self.experiment;
-        let hyperparameters = match run.optimizer.rescale_norm() {
-            Some(norm) => serde_json::json!({ "rescale_norm": norm }),
-            None => serde_json::json!({}),
-        };
+        let mut hyperparameters = serde_json::Map::new();
+        if let Some(norm) = run.optimizer.rescale_norm() {
+            hyperparameters.insert("rescale_norm".to_owned(), norm.into());
+        }
+        let (t, skipped) = (run.optimizer.steps(), run.optimizer.skipped());
+        if t + skipped != self.taken() {
+            hyperparameters.insert("t".to_owned(), t.into());
+        }
         Meta {
             step: self.taken(),
             config: self.config_text.clone(),
             cursor: serde_json::json!(run.batches.cursor()),
             optimizer: Some(OptimizerMeta {
                 name: run.config.optimizer.to_string(),
-                hyperparameters,
+                hyperparameters: hyperparameters.into(),
             }),
             best: self.best.clone(),
             files: positions.into_iter().map(|at| (at.file, at.length)).collect(),
@@ -394,6 +443,13 @@ fn first_non_finite<'a>(layout: &'a ParamLayout, values: &[f32]) -> Option<&'a s
 /// The validation accuracy at which the run was to stop, if it was reached.
 fn reached(config: &GrokkingConfig, best: Option<&Best>) -> Option<f64> {
     config.stop_at_accuracy.filter(|&accuracy| best.is_some_and(|best| best.value >= accuracy))
+}
+
+/// Whether no step is left, of a run that is loaded.
+fn has_ended(experiment: &Experiment, best: Option<&Best>) -> bool {
+    let Cursor { epoch, batch } = experiment.batches.cursor();
+    let taken = epoch * experiment.batches.per_epoch() + batch;
+    taken >= experiment.total || reached(&experiment.config, best).is_some()
 }
 
 fn keep(config: &GrokkingConfig) -> Keep {

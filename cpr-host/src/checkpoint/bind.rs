@@ -145,6 +145,17 @@ impl Tensors {
             .collect()
     }
 
+    /// Drops all constraint records, for an optimizer that has none, and returns how many there were.
+    pub fn discard_constraints(&mut self) -> usize {
+        self.stored.extract_if(.., |name, _| name.starts_with(CONSTRAINT_PREFIX)).count()
+    }
+
+    /// Says whether there is any constraint record that has not been taken.
+    #[must_use]
+    pub fn has_constraints(&self) -> bool {
+        self.stored.keys().any(|name| name.starts_with(CONSTRAINT_PREFIX))
+    }
+
     /// Ends the binding: everything that was not taken is left over.
     ///
     /// # Errors

@@ -218,7 +218,7 @@ pub enum CheckpointError {
     /// not all that is there was asked for.
     #[error(
         "{} does not fit: {binding}; give the configuration it was written with, or load what fits \
-         with --partial",
+         with --partial, or the weights without the optimizer's state with --reset-optimizer",
         path.display()
     )]
     Unbound {

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::CheckpointError;
 use super::read::Checkpoint;
-use super::store::{Disk, Store, relink, sweep};
+use super::store::{relink, sweep};
 use super::write::CheckpointWriter;
+use crate::store::{Disk, Store};
 
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
@@ -204,8 +205,13 @@ impl<S: Store> CheckpointFolder<S> {
         Latest::read(&self.path)
     }
 
-    /// Removes the oldest `step-N` up to `newest` beyond those to keep.
-    fn prune(&mut self, newest: u64) -> Result<(), CheckpointError> {
+    /// Removes the oldest `step-N` up to `newest` beyond those to keep: every save does, but a kill may have come
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] where the folder cannot be listed or a file not removed.
+    pub fn prune(&mut self, newest: u64) -> Result<(), CheckpointError> {
         let keep = match self.keep {
             Keep::None => 0,
             Keep::All => return Ok(()),

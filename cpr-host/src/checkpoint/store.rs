@@ -1,90 +1,15 @@
-//! The few file operations that a checkpoint is written with, and their order.
+//! The order of operations in which a checkpoint is written, and what a killed writer leaves.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::CheckpointError;
-
-/// The operations by which a checkpoint reaches the disk.
-///
-/// Every method does what its name says; an implementation overrides some of them to make them
-/// fail, so that a test can stop a run before and after each.
-pub trait Store {
-    /// Creates a file that must not exist yet.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system says.
-    fn create(&mut self, path: &Path) -> io::Result<File> {
-        File::create_new(path)
-    }
-
-    /// Writes all bytes at the end of the file.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system says; some of the bytes may have been written.
-    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        file.write_all(bytes)
-    }
-
-    /// Returns once content and length of the file are on the disk.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system says.
-    fn sync(&mut self, file: &File) -> io::Result<()> {
-        file.sync_all()
-    }
-
-    /// Gives a file another name, in place of the file of that name.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system says.
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
-    }
-
-    /// Gives a file a second name that must not exist yet.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system says; some file systems cannot do it.
-    fn link(&mut self, file: &Path, name: &Path) -> io::Result<()> {
-        fs::hard_link(file, name)
-    }
-
-    /// Removes a name.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system says.
-    fn remove(&mut self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-
-    /// Returns once the names in a folder are on the disk; does nothing where the system keeps
-    /// them without being asked.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system says.
-    fn sync_folder(&mut self, folder: &Path) -> io::Result<()> {
-        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-    }
-}
-
-/// The file system as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Disk;
-
-impl Store for Disk {}
+use crate::store::Store;
 
 /// Held while temporary files are swept, made or linked: a file that was made and is not locked yet
 /// looks abandoned to a sweep by another thread. Between processes that moment stays; who loses it

@@ -9,8 +9,9 @@ use super::format::{
     MAX_DOCUMENT_BYTES, MAX_HEADER_BYTES, MAX_RANK, METADATA_KEY, OPTIMIZER_PREFIX,
 };
 use super::meta::Meta;
-use super::store::{Disk, Store, replace};
+use super::store::replace;
 use super::tensor::{Signature, TensorData};
+use crate::store::{Disk, Store};
 
 /// A checkpoint in the making: metadata and borrowed tensors.
 ///

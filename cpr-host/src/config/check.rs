@@ -231,7 +231,7 @@ impl GrokkingConfig {
         })
     }
 
-    fn constraint(&self) -> Result<ConstraintRule<AnyRegularizer>, ConfigError> {
+    pub(super) fn constraint(&self) -> Result<ConstraintRule<AnyRegularizer>, ConfigError> {
         let regularizer = self.regularizer()?;
         let defaults = regularizer.defaults();
         let config = ConstraintConfig {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsStr, fs::File, io::Read as _, path::Path};
 
 use clap::{ArgMatches, FromArgMatches as _, parser::ValueSource};
-use cpr_core::Regularizer as _;
+use cpr_core::{AnyRegularizer, ConstraintRule, Regularizer as _};
 
 use super::{
     ConfigError, Given, GrokkingConfig, Origin,
@@ -57,6 +57,20 @@ impl GrokkingConfig {
         let mut layers = Layers::default();
         layers.overlay_toml(text, path)?;
         layers.finish()
+    }
+
+    /// The rule of the constraints that these `key=value` make, over the defaults.
+    ///
+    /// # Errors
+    /// See [`ConfigError`]; a key that has no effect on a constraint's rule is taken and does nothing.
+    pub fn constraint_of<'a>(
+        assignments: impl IntoIterator<Item = &'a String>,
+    ) -> Result<ConstraintRule<AnyRegularizer>, ConfigError> {
+        let mut layers = Layers::default();
+        for assignment in assignments {
+            layers.assign(assignment)?;
+        }
+        layers.finish()?.constraint()
     }
 
     /// The same configuration with the defaults of the optimizer and of the regularizer filled in, and every key

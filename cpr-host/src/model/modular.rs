@@ -224,6 +224,35 @@ impl<T: Exp> ModularTransformer<T> {
         }))
     }
 
+    /// The logits of the last position of each example, [examples, p + 1].
+    ///
+    /// # Errors
+    ///
+    /// As [`loss_and_grad`](Self::loss_and_grad).
+    pub fn logits(
+        &mut self,
+        workers: &Workers,
+        params: &[T],
+        examples: &[Example],
+    ) -> Result<Vec<T>, ModularInputError> {
+        self.check("parameters", params.len(), examples)?;
+        self.grow(1);
+        let Self { config, tables, tiles, .. } = self;
+        let config = *config;
+        let weights = Weights::of(config, params);
+        let mut logits = Vec::with_capacity(examples.len() * (config.p() + 1));
+        Ok(workers.run(|| {
+            tables.compute(workers, config, weights);
+            let step = Step { config, weights, tables };
+            for examples in examples.chunks(TILE) {
+                tiles[0].clear();
+                tiles[0].forward(&step, examples);
+                logits.extend_from_slice(&tiles[0].logits);
+            }
+            logits
+        }))
+    }
+
     fn grow(&mut self, tiles: usize) {
         let config = self.config;
         if self.tiles.len() < tiles {

@@ -7,6 +7,7 @@ use super::{
     append::{AppendFile, Cut},
     columns::Columns,
 };
+use crate::store::Shared;
 
 /// Name of the file in a run folder.
 pub(super) const FILE: &str = "metrics.csv";
@@ -41,7 +42,11 @@ impl Csv {
     ///
     /// When there is a file already, or none can be made.
     pub fn create(path: &Path) -> Result<Self, ObserveError> {
-        let file = AppendFile::create(path)?;
+        Self::create_on(&Shared::default(), path)
+    }
+
+    pub(super) fn create_on(store: &Shared, path: &Path) -> Result<Self, ObserveError> {
+        let file = AppendFile::create(store, path)?;
         Ok(Self { file, columns: Columns::default(), header: Header::Missing })
     }
 
@@ -52,7 +57,11 @@ impl Csv {
     ///
     /// When the file is shorter, when `length` is inside a line, or when it cannot be opened.
     pub fn open_at(path: &Path, length: u64) -> Result<Self, ObserveError> {
-        let file = AppendFile::open_at(path, length, Cut::Line)?;
+        Self::open_on(&Shared::default(), path, length)
+    }
+
+    pub(super) fn open_on(store: &Shared, path: &Path, length: u64) -> Result<Self, ObserveError> {
+        let file = AppendFile::open_at(store, path, length, Cut::Line)?;
         let header = if length == 0 { Header::Missing } else { Header::Unchecked };
         Ok(Self { file, columns: Columns::default(), header })
     }

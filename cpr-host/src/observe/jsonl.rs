@@ -8,6 +8,7 @@ use super::{
     columns::Columns,
     read,
 };
+use crate::store::Shared;
 
 /// Name of the file in a run folder.
 pub(super) const FILE: &str = "metrics.jsonl";
@@ -30,7 +31,11 @@ impl Jsonl {
     ///
     /// When there is a file already, or none can be made.
     pub fn create(path: &Path) -> Result<Self, ObserveError> {
-        Ok(Self { file: AppendFile::create(path)?, columns: Columns::default() })
+        Self::create_on(&Shared::default(), path)
+    }
+
+    pub(super) fn create_on(store: &Shared, path: &Path) -> Result<Self, ObserveError> {
+        Ok(Self { file: AppendFile::create(store, path)?, columns: Columns::default() })
     }
 
     /// Opens the file of an interrupted run and cuts it to `length` bytes. Columns are those of its
@@ -40,7 +45,11 @@ impl Jsonl {
     ///
     /// When the file is shorter, when `length` is inside a line, or when it cannot be opened.
     pub fn open_at(path: &Path, length: u64) -> Result<Self, ObserveError> {
-        let mut file = AppendFile::open_at(path, length, Cut::Line)?;
+        Self::open_on(&Shared::default(), path, length)
+    }
+
+    pub(super) fn open_on(store: &Shared, path: &Path, length: u64) -> Result<Self, ObserveError> {
+        let mut file = AppendFile::open_at(store, path, length, Cut::Line)?;
         let columns = match read::rows(path, &file.prefix(length)?, read::LastLine::Whole)?.first()
         {
             Some(row) => Columns::fixed(row.scalars.iter().map(|(name, _)| name.clone()).collect()),

@@ -28,6 +28,9 @@ mod timing;
 
 use std::path::Path;
 
+use self::append::Cut;
+use crate::store::Shared;
+
 pub use clock::{Clock, Monotonic, SinceEpoch};
 pub use csv::Csv;
 pub use error::ObserveError;
@@ -151,11 +154,20 @@ impl Observers {
     ///
     /// When one of the files exists already or cannot be made.
     pub fn create_in(folder: &Path) -> Result<Self, ObserveError> {
+        Self::create_on(&Shared::default(), folder)
+    }
+
+    /// As [`create_in`](Self::create_in), writing through `store`.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_in`](Self::create_in).
+    pub fn create_on(store: &Shared, folder: &Path) -> Result<Self, ObserveError> {
         let mut observers = Self::new();
-        observers.push(Jsonl::create(&folder.join(jsonl::FILE))?);
-        observers.push(Csv::create(&folder.join(csv::FILE))?);
-        observers.push(TfEvents::create(&folder.join(tfevents::FILE), SinceEpoch)?);
-        observers.push(Timing::create(&folder.join(timing::FILE), Monotonic::new())?);
+        observers.push(Jsonl::create_on(store, &folder.join(jsonl::FILE))?);
+        observers.push(Csv::create_on(store, &folder.join(csv::FILE))?);
+        observers.push(TfEvents::create_on(store, &folder.join(tfevents::FILE), SinceEpoch)?);
+        observers.push(Timing::create_on(store, &folder.join(timing::FILE), Monotonic::new())?);
         Ok(observers)
     }
 
@@ -165,22 +177,43 @@ impl Observers {
     ///
     /// # Errors
     ///
-    /// When a file has no position, is shorter than it, or cannot be opened. Files that come before
-    /// it in the order above are cut already then, which a second attempt does not mind.
+    /// When a file has no position, is shorter than it, or cannot be opened: then none was cut. When a
+    /// line that stays is none of its file, files before it in the order above may be cut.
     pub fn open_in(folder: &Path, positions: &[Position], step: u64) -> Result<Self, ObserveError> {
+        Self::open_on(&Shared::default(), folder, positions, step)
+    }
+
+    /// As [`open_in`](Self::open_in), writing through `store`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_in`](Self::open_in).
+    pub fn open_on(
+        store: &Shared,
+        folder: &Path,
+        positions: &[Position],
+        step: u64,
+    ) -> Result<Self, ObserveError> {
         let length = |file: &str| {
             positions.iter().find(|position| position.file == file).map_or_else(
                 || Err(ObserveError::NoPosition { path: folder.join(file) }),
                 |position| Ok(position.length),
             )
         };
+        // Nothing is cut before all of them are known to fit.
+        for (file, cut) in
+            [(jsonl::FILE, Cut::Line), (csv::FILE, Cut::Line), (tfevents::FILE, Cut::Frame)]
+        {
+            append::open(&folder.join(file), length(file)?, cut)?;
+        }
+        append::open(&folder.join(timing::FILE), 0, Cut::Line)?;
         let mut observers = Self::new();
-        observers.push(Jsonl::open_at(&folder.join(jsonl::FILE), length(jsonl::FILE)?)?);
-        observers.push(Csv::open_at(&folder.join(csv::FILE), length(csv::FILE)?)?);
+        observers.push(Jsonl::open_on(store, &folder.join(jsonl::FILE), length(jsonl::FILE)?)?);
+        observers.push(Csv::open_on(store, &folder.join(csv::FILE), length(csv::FILE)?)?);
         let path = folder.join(tfevents::FILE);
-        observers.push(TfEvents::open_at(&path, length(tfevents::FILE)?, SinceEpoch)?);
+        observers.push(TfEvents::open_on(store, &path, length(tfevents::FILE)?, SinceEpoch)?);
         let path = folder.join(timing::FILE);
-        observers.push(Timing::open_at(&path, step, Monotonic::new())?);
+        observers.push(Timing::open_on(store, &path, step, Monotonic::new())?);
         Ok(observers)
     }
 

@@ -66,8 +66,11 @@ impl Progress<Stderr> {
     /// already (0 unless the run is resumed); the clock starts now.
     #[must_use]
     pub fn stderr(total: u64, first: u64) -> Self {
+        #[cfg(feature = "cli")]
         let width =
             || terminal_size::terminal_size_of(stderr()).map_or(WIDTH, |(width, _)| width.0.into());
+        #[cfg(not(feature = "cli"))]
+        let width = || WIDTH;
         let style = if stderr().is_terminal() { Style::Terminal(width) } else { Style::Plain };
         Self::new(stderr(), style, Monotonic::new(), total, first)
     }

@@ -18,6 +18,7 @@ use super::{
     Clock, Observe, ObserveError, Position, Row,
     append::{AppendFile, Cut},
 };
+use crate::store::Shared;
 
 /// Name of the file in a run folder. TensorBoard asks for `tfevents` in it; the customary time and
 /// host name are left out, so that a resumed run finds its file.
@@ -40,7 +41,11 @@ impl<C: Clock> TfEvents<C> {
     ///
     /// When there is a file already, or none can be made.
     pub fn create(path: &Path, clock: C) -> Result<Self, ObserveError> {
-        let mut events = Self { file: AppendFile::create(path)?, clock };
+        Self::create_on(&Shared::default(), path, clock)
+    }
+
+    pub(super) fn create_on(store: &Shared, path: &Path, clock: C) -> Result<Self, ObserveError> {
+        let mut events = Self { file: AppendFile::create(store, path)?, clock };
         events.write_version()?;
         Ok(events)
     }
@@ -51,7 +56,17 @@ impl<C: Clock> TfEvents<C> {
     ///
     /// When the file is shorter or cannot be opened.
     pub fn open_at(path: &Path, length: u64, clock: C) -> Result<Self, ObserveError> {
-        let mut events = Self { file: AppendFile::open_at(path, length, Cut::Frame)?, clock };
+        Self::open_on(&Shared::default(), path, length, clock)
+    }
+
+    pub(super) fn open_on(
+        store: &Shared,
+        path: &Path,
+        length: u64,
+        clock: C,
+    ) -> Result<Self, ObserveError> {
+        let mut events =
+            Self { file: AppendFile::open_at(store, path, length, Cut::Frame)?, clock };
         if length == 0 {
             events.write_version()?;
         }

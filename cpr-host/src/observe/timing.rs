@@ -7,6 +7,7 @@ use super::{
     append::{AppendFile, Cut},
     jsonl, read,
 };
+use crate::store::Shared;
 
 /// Name of the file in a run folder.
 pub(super) const FILE: &str = "timing.jsonl";
@@ -36,7 +37,11 @@ impl<C: Clock> Timing<C> {
     ///
     /// When there is a file already, or none can be made.
     pub fn create(path: &Path, clock: C) -> Result<Self, ObserveError> {
-        Ok(Self { file: AppendFile::create(path)?, clock, earlier: 0.0, last: None })
+        Self::create_on(&Shared::default(), path, clock)
+    }
+
+    pub(super) fn create_on(store: &Shared, path: &Path, clock: C) -> Result<Self, ObserveError> {
+        Ok(Self { file: AppendFile::create(store, path)?, clock, earlier: 0.0, last: None })
     }
 
     /// Opens the file of an interrupted run, drops its lines past `step` and counts on from the time
@@ -49,6 +54,15 @@ impl<C: Clock> Timing<C> {
     ///
     /// When the file cannot be opened, or when a line but the last is none of this file.
     pub fn open_at(path: &Path, step: u64, clock: C) -> Result<Self, ObserveError> {
+        Self::open_on(&Shared::default(), path, step, clock)
+    }
+
+    pub(super) fn open_on(
+        store: &Shared,
+        path: &Path,
+        step: u64,
+        clock: C,
+    ) -> Result<Self, ObserveError> {
         let bytes = fs::read(path).map_err(|source| ObserveError::Io {
             action: "open",
             path: path.to_owned(),
@@ -58,7 +72,7 @@ impl<C: Clock> Timing<C> {
         rows.truncate(rows.partition_point(|row| row.step <= step));
         let kept = bytes.split_inclusive(|&byte| byte == b'\n').take(rows.len());
         let length = kept.map(<[u8]>::len).sum::<usize>() as u64;
-        let file = AppendFile::open_at(path, length, Cut::Line)?;
+        let file = AppendFile::open_at(store, path, length, Cut::Line)?;
         let earlier = rows.last().and_then(|row| row.get(ELAPSED)).unwrap_or(0.0);
         Ok(Self { file, clock, earlier, last: None })
     }

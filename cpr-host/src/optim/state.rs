@@ -1,19 +1,16 @@
 //! The optimizer's state in a checkpoint: moments, constraint records, t.
 
-use cpr_core::{AnyRegularizer, Constraint, DecodeError, ENCODED_LEN, Real};
+use cpr_core::{AnyRegularizer, Constraint, DecodeError, ENCODED_LEN, GroupError, Real};
 
 use super::Optimizer;
 use crate::{
-    checkpoint::{CheckpointError, CheckpointWriter, Element, Meta, Tensors},
+    checkpoint::{CheckpointWriter, Element, Tensors},
     param::ParamLayout,
 };
 
 /// Why the state of an optimizer could not be taken from a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// A moment or record is missing or of another form.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
     /// A constraint record does not decode.
     #[error("the constraint record of `{parameter}`: {source}")]
     Record {
@@ -22,10 +19,19 @@ pub enum StateError {
         /// Why.
         source: DecodeError,
     },
+    /// A constraint cannot start afresh at the weights of the checkpoint.
+    #[error("parameter `{parameter}` as the checkpoint has it: {source}")]
+    Start {
+        /// The parameter.
+        parameter: String,
+        /// Why.
+        source: GroupError,
+    },
     /// A constraint record is of a parameter of another size, or of another rule than the configuration's.
     #[error(
         "the constraint record of `{parameter}` was made under other settings ({what}): \
-         start a new run, or reset the optimizer"
+         give the options it was made with, or start the optimizer afresh with --reset-optimizer, or \
+         with --partial the constraints that do not fit"
     )]
     OtherRule {
         /// The parameter.
@@ -73,52 +79,74 @@ impl<T: Real + Element> Optimizer<T> {
         writer
     }
 
-    /// Takes moments and constraint records out of a checkpoint, and t from its metadata.
+    /// Takes the moments of all parameters out of a checkpoint, with the `t` that belongs to them: all or none, because
+    /// one t corrects the bias of all. Returns whether they were taken; what is missing or different is remembered by
+    /// `tensors`.
+    pub fn take_moments(&mut self, layout: &ParamLayout, tensors: &mut Tensors, t: u64) -> bool {
+        let mut moments = Vec::new();
+        let mut whole = true;
+        for (index, (moment, _)) in self.engine.moments().into_iter().enumerate() {
+            for param in layout.params() {
+                match tensors.take_moment::<T>(&param.name, moment, &param.shape) {
+                    Ok(values) => moments.push((index, param.range.clone(), values)),
+                    Err(_) => whole = false,
+                }
+            }
+        }
+        if whole {
+            for (index, range, values) in moments {
+                self.engine.moments_mut()[index][range].copy_from_slice(&values);
+            }
+            self.t = t;
+        }
+        whole
+    }
+
+    /// Takes the constraint records of those parameters that `wanted` says yes to out of a checkpoint, and starts every
+    /// other constraint, and every one without a record, afresh at `theta`; returns the names of these.
+    ///
+    /// With `partial` a record made under other settings counts as none. What is missing is remembered by `tensors`.
     ///
     /// # Errors
     /// [`StateError`]; the optimizer is as it was.
-    pub fn restore(
+    pub fn take_constraints(
         &mut self,
-        layout: &ParamLayout,
+        theta: &[T],
         tensors: &mut Tensors,
-        meta: &Meta,
-    ) -> Result<(), StateError> {
-        let mut moments = Vec::new();
-        for (index, (moment, _)) in self.engine.moments().into_iter().enumerate() {
-            for param in layout.params() {
-                let values = tensors.take_moment::<T>(&param.name, moment, &param.shape)?;
-                moments.push((index, param.range.clone(), values));
-            }
-        }
-        let mut constraints = Vec::new();
+        wanted: impl Fn(&str) -> bool,
+        partial: bool,
+    ) -> Result<Vec<String>, StateError> {
+        let (mut constraints, mut fresh) = (Vec::new(), Vec::new());
         for group in &self.groups {
             let Some(own) = &group.constraint else { continue };
-            let record = tensors.take_constraint(&group.name)?;
-            let parameter = || group.name.clone();
-            let read = Constraint::<AnyRegularizer>::decode(&record)
-                .map_err(|source| StateError::Record { parameter: parameter(), source })?;
-            if read.rule() != own.rule() {
-                return Err(StateError::OtherRule {
-                    parameter: parameter(),
-                    what: "the constraint",
-                });
-            }
-            if read.elements() != own.elements() {
-                return Err(StateError::OtherRule { parameter: parameter(), what: "the size" });
-            }
-            constraints.push(read);
-        }
-
-        for (index, range, values) in moments {
-            self.engine.moments_mut()[index][range].copy_from_slice(&values);
+            let record = match wanted(&group.name) {
+                true => tensors.take_constraint(&group.name).ok(),
+                false => None,
+            };
+            let taken = record.map(|record| taken(own, &group.name, &record));
+            constraints.push(match taken {
+                Some(Err(error)) if !partial => return Err(error),
+                Some(Ok(taken)) => taken,
+                None | Some(Err(_)) => {
+                    fresh.push(group.name.clone());
+                    let started = own.rule().start_from(&theta[group.range.clone()]);
+                    started.map_err(|source| StateError::Start {
+                        parameter: group.name.clone(),
+                        source,
+                    })?
+                }
+            });
         }
         let own = self.groups.iter_mut().filter_map(|group| group.constraint.as_mut());
-        for (own, read) in own.zip(constraints) {
-            *own = read;
+        for (own, taken) in own.zip(constraints) {
+            *own = taken;
         }
-        self.skipped = meta.non_finite.steps;
-        self.t = meta.step.saturating_sub(self.skipped);
-        Ok(())
+        Ok(fresh)
+    }
+
+    /// Sets the number of steps that were skipped, from a checkpoint.
+    pub const fn set_skipped(&mut self, skipped: u64) {
+        self.skipped = skipped;
     }
 
     /// The norm that global rescaling holds all parameters at; part of the state.
@@ -132,4 +160,23 @@ impl<T: Real + Element> Optimizer<T> {
             self.rescale_norm = Some(norm);
         }
     }
+}
+
+/// The constraint of a record, if it is of the same rule and size as `own`.
+fn taken(
+    own: &Constraint<AnyRegularizer>,
+    parameter: &str,
+    record: &[u8],
+) -> Result<Constraint<AnyRegularizer>, StateError> {
+    let parameter = || parameter.to_owned();
+    let read = Constraint::<AnyRegularizer>::decode(record)
+        .map_err(|source| StateError::Record { parameter: parameter(), source })?;
+    let what = if read.rule() != own.rule() {
+        "the constraint"
+    } else if read.elements() != own.elements() {
+        "the size"
+    } else {
+        return Ok(read);
+    };
+    Err(StateError::OtherRule { parameter: parameter(), what })
 }

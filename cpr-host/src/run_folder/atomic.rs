@@ -1,12 +1,10 @@
 //! Replacing a file so that no moment shows half of it.
 
-use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Write},
-    path::Path,
-};
+use std::{ffi::OsString, fs, io, path::Path};
 
-/// Replaces the file at `path` by what `write` writes, whole or not at all.
+use crate::store::Store;
+
+/// Replaces the file at `path` by these bytes, whole or not at all.
 ///
 /// The bytes go to `.<name>.tmp` beside it, are made durable, and take the place of the old file in
 /// one rename, which is made durable too. After a kill or a power failure at any moment the file is
@@ -15,47 +13,30 @@ use std::{
 ///
 /// # Errors
 ///
-/// What `write` or the file system said; the old file is then as it was, and the temporary one is
-/// gone.
-pub fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
+/// What the file system said; the old file is then as it was, and the temporary one is gone. If only
+/// the folder could not be synced, the new file is there.
+pub fn replace(store: &mut dyn Store, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path ends in no file name"));
     };
-    let mut temporary_name = std::ffi::OsString::from(".");
-    temporary_name.push(name);
-    temporary_name.push(".tmp");
-    let temporary = path.with_file_name(temporary_name);
-    let file = File::create(&temporary)?;
-    let replaced = fill(file, write).and_then(|()| fs::rename(&temporary, path));
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(".tmp");
+    let temporary = path.with_file_name(temporary);
+    // What a kill left behind; if it cannot be removed, the next line says why.
+    let _ = fs::remove_file(&temporary);
+    let mut file = store.create(&temporary)?;
+    let replaced = store
+        .write(&mut file, bytes)
+        .and_then(|()| store.sync(&file))
+        .and_then(|()| store.rename(&temporary, path));
     if let Err(error) = replaced {
         // The error that matters is the first one.
-        let _ = fs::remove_file(&temporary);
+        let _ = store.remove(&temporary);
         return Err(error);
     }
-    sync_folder(path)
-}
-
-fn fill(file: File, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-    let mut buffered = BufWriter::new(file);
-    write(&mut buffered)?;
-    buffered.flush()?;
-    buffered.get_ref().sync_all()
-}
-
-/// Makes the entry of `path` in its folder durable.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
+        Some(folder) if !folder.as_os_str().is_empty() => store.sync_folder(folder),
+        _ => store.sync_folder(Path::new(".")),
     }
-}
-
-/// Folders cannot be opened as files here; the rename is as durable as the system makes it.
-#[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> io::Result<()> {
-    Ok(())
 }

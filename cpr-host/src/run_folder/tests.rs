@@ -1,8 +1,9 @@
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use tempfile::tempdir;
 
 use super::*;
+use crate::store::{Disk, Store};
 
 fn make(runs: &Path, summary: &str) -> RunFolder {
     RunFolder::create(runs, "grokking", RunName::Made { summary, seed: 3 }).unwrap()
@@ -91,35 +92,39 @@ fn the_lock_holds_between_processes() {
     assert!(refused);
 }
 
+/// A disk that is full after a few bytes.
+struct Full;
+
+impl Store for Full {
+    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        Disk.write(file, &bytes[..bytes.len() / 2])?;
+        Err(io::Error::other("the disk is full"))
+    }
+}
+
 #[test]
 fn a_failed_write_leaves_the_old_file() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("summary.json");
-    replace(&path, |file| file.write_all(b"old")).unwrap();
-    let error = replace(&path, |file| {
-        file.write_all(b"half of the n")?;
-        file.flush()?;
-        // While the new bytes are on their way the old ones are what a reader finds.
-        assert_eq!(fs::read(&path)?, b"old");
-        Err(io::Error::other("the disk is full"))
-    });
+    replace(&mut Disk, &path, b"old").unwrap();
+    let error = replace(&mut Full, &path, b"half of the new");
     assert_eq!(error.unwrap_err().to_string(), "the disk is full");
     assert_eq!(fs::read(&path).unwrap(), b"old");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 
     // What a kill leaves behind does not get in the way.
     fs::write(folder.path().join(".summary.json.tmp"), b"remains of an earlier attempt").unwrap();
-    replace(&path, |file| file.write_all(b"new")).unwrap();
+    replace(&mut Disk, &path, b"new").unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"new");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 
     // The rename fails: a folder stands where the file should.
     let taken = folder.path().join("taken");
     fs::create_dir_all(taken.join("inside")).unwrap();
-    assert!(replace(&taken, |file| file.write_all(b"x")).is_err());
+    assert!(replace(&mut Disk, &taken, b"x").is_err());
     assert!(taken.join("inside").is_dir());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
-    assert!(replace(Path::new("/"), |_| Ok(())).is_err());
+    assert!(replace(&mut Disk, Path::new("/"), b"").is_err());
 }
 
 #[test]

@@ -73,6 +73,15 @@ pub enum TrainError {
         /// The field.
         field: &'static str,
     },
+    /// A run without a step left has no use for another state.
+    #[error(
+        "the run {} has ended, so --reset-optimizer and --partial change nothing: make it longer with --steps, or \
+         start a run from its checkpoint with `cpr grokking --from`", path.display()
+    )]
+    Ended {
+        /// The run.
+        path: PathBuf,
+    },
     /// A run cannot end before the step that it is at.
     #[error("the run {} has taken {taken} steps already, and {given} were asked for: ask for more", path.display())]
     Taken {

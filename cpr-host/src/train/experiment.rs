@@ -4,9 +4,12 @@ use std::{num::NonZeroUsize, path::Path};
 
 use cpr_core::{L2, Statistic};
 
-use super::{EXPERIMENT, Length, TrainError};
+use super::{
+    EXPERIMENT, Length, Resume, TrainError,
+    take::{Taken, Target},
+};
 use crate::{
-    checkpoint::{Checkpoint, Meta, Policy},
+    checkpoint::{Checkpoint, Meta},
     config::GrokkingConfig,
     data::{
         batches::{Batches, Cursor},
@@ -81,29 +84,6 @@ impl Experiment {
         Grouping { embeddings: self.config.regularize_embeddings }.table(self.model.layout())
     }
 
-    /// Takes parameters and the optimizer's state out of a checkpoint.
-    ///
-    /// # Errors
-    /// [`CheckpointError`], [`StateError`], or [`TrainError::BadMeta`].
-    fn restore(&mut self, path: &Path, checkpoint: Checkpoint) -> Result<(), TrainError> {
-        let Checkpoint { meta, mut tensors } = checkpoint;
-        for param in self.model.layout().params() {
-            let values = tensors.take_f32(&param.name, &param.shape)?;
-            self.theta[param.range.clone()].copy_from_slice(&values);
-        }
-        self.optimizer.restore(self.model.layout(), &mut tensors, &meta)?;
-        tensors.finish(Policy::Strict)?;
-        let bad = |field| TrainError::BadMeta { path: path.to_owned(), field };
-        let cursor: Cursor = serde_json::from_value(meta.cursor).map_err(|_| bad("cursor"))?;
-        self.batches.seek(cursor);
-        if let Some(optimizer) = meta.optimizer
-            && let Some(norm) = optimizer.hyperparameters.get("rescale_norm")
-        {
-            self.optimizer.set_rescale_norm(norm.as_f64().ok_or_else(|| bad("rescale_norm"))?);
-        }
-        Ok(())
-    }
-
     /// Loss and accuracy on the training and the validation pairs.
     ///
     /// # Errors
@@ -112,6 +92,17 @@ impl Experiment {
         let train = self.model.evaluate(&self.workers, &self.theta, &self.data.train)?;
         let validation = self.model.evaluate(&self.workers, &self.theta, &self.data.validation)?;
         Ok([train, validation])
+    }
+
+    /// The logits of all p² pairs, the row of (a, b) at a·p + b; [p², p + 1].
+    ///
+    /// # Errors
+    /// [`TrainError::Input`], which the parameters of the same configuration never give.
+    pub fn logits(&mut self) -> Result<Vec<f32>, TrainError> {
+        let mut pairs: Vec<_> =
+            self.data.train.iter().chain(&self.data.validation).copied().collect();
+        pairs.sort_unstable();
+        Ok(self.model.logits(&self.workers, &self.theta, &pairs)?)
     }
 
     /// Σθ² of every parameter, in the order of the layout.
@@ -136,27 +127,32 @@ pub fn load(
     checkpoint: Checkpoint,
     threads: usize,
 ) -> Result<(Experiment, Meta), TrainError> {
-    load_longer(path, checkpoint, threads, Length::Configured)
+    let how = Resume { threads, ..Resume::default() };
+    let (experiment, meta, _) = load_as(path, checkpoint, how)?;
+    Ok((experiment, meta))
 }
 
-pub(super) fn load_longer(
+pub(super) fn load_as(
     path: &Path,
     checkpoint: Checkpoint,
-    threads: usize,
-    length: Length,
-) -> Result<(Experiment, Meta), TrainError> {
-    let meta = checkpoint.meta.clone();
+    how: Resume,
+) -> Result<(Experiment, Meta, Taken), TrainError> {
+    let Checkpoint { meta, tensors } = checkpoint;
     if meta.kind != EXPERIMENT {
         return Err(TrainError::OtherExperiment { path: path.to_owned(), given: meta.kind });
     }
     let mut config = GrokkingConfig::from_toml(&meta.config, path)?;
-    config.threads = threads;
-    match length {
+    config.threads = how.threads;
+    match how.length {
         Length::Configured => {}
         Length::Steps(steps) => config.steps = steps,
         Length::Epochs(epochs) => (config.steps, config.epochs) = (0, epochs),
     }
     let mut experiment = Experiment::new(config.resolved()?)?;
-    experiment.restore(path, checkpoint)?;
-    Ok((experiment, meta))
+    let taken = experiment.take(path, &meta, tensors, how.take, Target::SameRun)?;
+    let cursor: Cursor = serde_json::from_value(meta.cursor.clone())
+        .map_err(|_| TrainError::BadMeta { path: path.to_owned(), field: "cursor" })?;
+    experiment.batches.seek(cursor);
+    experiment.optimizer.set_skipped(meta.non_finite.steps);
+    Ok((experiment, meta, taken))
 }

@@ -70,6 +70,9 @@ fn a_length_that_cannot_be_is_refused_and_nothing_is_changed() {
     let error = place.error("resume runs/grokking/run --steps 60");
     assert!(error.contains("--schedule cosine"), "{error}");
     assert!(before == place.snapshot());
+    // What would be refused is not proposed.
+    let shown = place.cpr("resume runs/grokking/run");
+    assert!(shown.contains("has ended at step 30\n") && !shown.contains("--steps"), "{shown}");
     // Any accuracy is enough to stop at.
     let place = half("--steps 3000 --stop-at-accuracy 1e-9");
     let before = place.snapshot();

@@ -4,11 +4,15 @@
     reason = "what a test and its tools need and do not get fails the test"
 )]
 
+mod bad_input;
 mod commands;
+mod faults;
+mod import;
 mod kill;
 mod length;
 mod nonfinite;
 mod resume;
+mod start;
 
 use std::{
     collections::BTreeMap,
@@ -132,9 +136,14 @@ impl Place {
 
     /// A command in the background, as soon as it has evaluated once.
     fn started(&self, line: &str) -> Child {
+        self.started_past(line, 0)
+    }
+
+    /// A command in the background, as soon as its metrics are longer than that many bytes.
+    fn started_past(&self, line: &str, bytes: u64) -> Child {
         let mut child = self.command(line).stderr(Stdio::null()).spawn().unwrap();
         let metrics = self.run().join("metrics.jsonl");
-        while !fs::metadata(&metrics).is_ok_and(|file| file.len() > 0) {
+        while !fs::metadata(&metrics).is_ok_and(|file| file.len() > bytes) {
             assert!(child.try_wait().unwrap().is_none(), "cpr {line} ended without an evaluation");
             sleep(Duration::from_millis(1));
         }

@@ -3,11 +3,12 @@
 use std::{fs, sync::atomic::AtomicBool, time::Duration};
 
 use cpr_host::{
-    checkpoint::CheckpointError,
+    checkpoint::Checkpoint,
     cli::{self, Command},
     config::GrokkingConfig,
+    observe::{LastLine, read_jsonl},
     run_folder::RunFolderError,
-    train::{Ending, Experiment, Length, Run, TrainError},
+    train::{Ending, Experiment, Resume, Resumed, Run, TrainError},
 };
 
 use super::{KINDS, Moments, Place, SAME, assert_same, grokking, signal, text};
@@ -76,9 +77,10 @@ fn config(place: &Place, flags: &str) -> GrokkingConfig {
 
 /// Opens a run that this process has just closed: another test that starts a program holds a copy of its lock for
 /// a moment.
-fn resume(place: &Place) -> (Run, Vec<CheckpointError>) {
+fn resume(place: &Place) -> Resumed {
+    let how = Resume { threads: 1, ..Resume::default() };
     loop {
-        match Run::resume(&place.run(), 1, Length::Configured) {
+        match Run::resume(&place.run(), how) {
             Err(TrainError::Folder(RunFolderError::InUse { .. })) => std::thread::yield_now(),
             resumed => return resumed.unwrap(),
         }
@@ -102,15 +104,57 @@ fn stopped_and_resumed_at_every_step_a_run_leaves_the_same_bytes() {
             assert_eq!(run.train(&stop).unwrap(), Ending::Interrupted, "{kind}");
             assert_eq!(run.taken(), step);
             drop(run);
-            let (resumed, damaged) = resume(&place);
-            assert!(damaged.is_empty());
-            run = resumed;
+            let resumed = resume(&place);
+            assert!(resumed.damaged.is_empty());
+            run = resumed.run;
         }
         assert_eq!(run.train(&stop).unwrap(), Ending::Completed, "{kind}");
         // Size and all: nothing grows with the number of launches.
         for file in SAME.into_iter().filter(|file| !["plot.svg", "summary.json"].contains(file)) {
             let [a, b] = [&whole, &place].map(|place| fs::read(place.run().join(file)).unwrap());
             assert!(a == b, "{kind}: {file} differs ({} and {} bytes)", a.len(), b.len());
+        }
+    }
+}
+
+/// Others' checkpoints grow at every launch.
+#[test]
+fn after_ten_launches_a_checkpoint_has_the_size_that_it_had_and_no_metric_stands_twice() {
+    for kind in ["--optimizer adamw", "--reg std --kappa-init warm-start=9"] {
+        let line = format!("{kind} --steps 100000 --checkpoint-every 5");
+        let place = Place::new();
+        let mut sizes = Vec::new();
+        for launch in 0..=10 {
+            let evaluated = fs::read(place.run().join("metrics.jsonl")).unwrap_or_default();
+            let resume = "resume runs/grokking/run".to_owned();
+            let command = if launch == 0 { grokking(&line) } else { resume };
+            let child = place.started_past(&command, evaluated.len() as u64);
+            signal(&child, "-TERM");
+            assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+            let Checkpoint { meta, tensors } = Checkpoint::read(place.last()).unwrap();
+            let step = meta.step;
+            let tensors: Vec<_> = tensors
+                .iter()
+                .map(|(name, tensor)| (name.to_owned(), tensor.bytes.len()))
+                .collect();
+            sizes.push((tensors, fs::metadata(place.last()).unwrap().len()));
+
+            // Grown by whole lines, and the same as before up to there.
+            let metrics = fs::read(place.run().join("metrics.jsonl")).unwrap();
+            assert!(metrics.len() > evaluated.len() && metrics.starts_with(&evaluated));
+            for file in ["metrics.jsonl", "timing.jsonl"] {
+                let rows = read_jsonl(&place.run().join(file), LastLine::Whole).unwrap();
+                let steps: Vec<_> = rows.iter().map(|row| row.step).collect();
+                // An epoch has three steps.
+                let expected: Vec<_> = (1..=step / 3).map(|epoch| 3 * epoch).collect();
+                assert_eq!(steps, expected, "{kind}: {file}, launch {launch}");
+            }
+        }
+        let (first, rest) = sizes.split_first().unwrap();
+        for (launch, size) in rest.iter().enumerate() {
+            assert_eq!(first.0, size.0, "{kind}: launch {launch}");
+            // The digits of the steps and positions in the metadata, and the padding after them.
+            assert!(first.1.abs_diff(size.1) <= 64, "{kind}: {} {}", first.1, size.1);
         }
     }
 }

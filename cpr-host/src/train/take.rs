@@ -1,0 +1,205 @@
+//! What of a checkpoint goes into an experiment, and what starts afresh.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use super::{Experiment, TrainError};
+use crate::checkpoint::{
+    Binding, Checkpoint, CheckpointError, Meta, Policy, Tensors, read_weights,
+};
+
+/// What to take of a checkpoint; by default all, or nothing where it does not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Take {
+    /// The weights alone: moments, t and constraints start afresh.
+    pub reset_optimizer: bool,
+    /// What fits; the rest starts afresh.
+    pub partial: bool,
+}
+
+/// What the checkpoint is loaded into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The run that wrote it.
+    SameRun,
+    /// A new run, maybe with another optimizer.
+    NewRun,
+}
+
+/// The constraints of an experiment that was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Constraints {
+    /// Neither the optimizer nor the checkpoint has any.
+    Absent,
+    /// Those of the checkpoint; these start afresh at the weights that were loaded.
+    Kept {
+        /// The parameters of the others.
+        afresh: Vec<String>,
+    },
+    /// None was taken: all start afresh at the weights that were loaded.
+    Afresh,
+    /// The checkpoint has that many, and the optimizer none.
+    LeftBehind(usize),
+}
+
+/// What was taken of a checkpoint; its `Display` says it, and what starts afresh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The checkpoint.
+    pub path: PathBuf,
+    /// The kind of run that wrote it.
+    pub kind: String,
+    /// Its step.
+    pub step: u64,
+    /// Its optimizer; none in a file of weights alone.
+    pub optimizer: Option<String>,
+    /// Number of parameters whose weights were taken.
+    pub weights: usize,
+    /// t of the moments that were taken; none where they start afresh at t = 0.
+    pub t: Option<u64>,
+    /// The constraints.
+    pub constraints: Constraints,
+    /// What did not fit.
+    pub binding: Binding,
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from {} ({} at step {}", self.path.display(), self.kind, self.step)?;
+        if let Some(optimizer) = &self.optimizer {
+            write!(f, ", {optimizer}")?;
+        }
+        write!(f, ")\n  weights      of {} parameters\n  moments      ", self.weights)?;
+        match self.t {
+            Some(t) => writeln!(f, "taken, at t = {t}")?,
+            None => writeln!(f, "start afresh, at t = 0")?,
+        }
+        f.write_str("  constraints  ")?;
+        match &self.constraints {
+            Constraints::Absent => f.write_str("none")?,
+            Constraints::Kept { afresh } if afresh.is_empty() => f.write_str("taken")?,
+            Constraints::Kept { afresh } => {
+                write!(f, "taken, but these start afresh: {}", afresh.join(", "))?;
+            }
+            Constraints::Afresh => {
+                f.write_str(
+                    "start afresh at these weights: lambda = 0, kappa by its rule from here",
+                )?;
+            }
+            Constraints::LeftBehind(count) => {
+                write!(f, "{count} left behind: this optimizer has none")?;
+            }
+        }
+        if !self.binding.is_complete() {
+            write!(f, "\n  not taken    {}", self.binding)?;
+        }
+        Ok(())
+    }
+}
+
+impl Experiment {
+    /// Starts this experiment, which has not taken a step, from the weights of a checkpoint and, unless `take` says
+    /// otherwise, its moments, t and constraint records. Schedule and data stay at their start.
+    ///
+    /// Between an optimizer with constraints and one without, the weights and moments go over: constraints start
+    /// afresh at the weights loaded, or are left behind. With `reset_optimizer` any safetensors file of F32 weights
+    /// under the names of this model will do.
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`] where the file cannot be read, or names all that does not fit;
+    /// [`TrainError::State`] for a constraint made under other settings. The experiment is then of no more use.
+    pub fn start_from(&mut self, path: &Path, take: Take) -> Result<Taken, TrainError> {
+        let (meta, tensors) = match Checkpoint::read(path) {
+            Ok(Checkpoint { meta, tensors }) => (meta, tensors),
+            Err(CheckpointError::NotCheckpoint { .. }) if take.reset_optimizer => {
+                (Meta::new("weights"), read_weights(path)?)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.take(path, &meta, tensors, take, Target::NewRun)
+    }
+
+    pub(super) fn take(
+        &mut self,
+        path: &Path,
+        meta: &Meta,
+        mut tensors: Tensors,
+        take: Take,
+        target: Target,
+    ) -> Result<Taken, TrainError> {
+        let layout = self.model.layout();
+        let mut names = BTreeSet::new();
+        for param in layout.params() {
+            // What is missing is remembered, and named below.
+            if let Ok(values) = tensors.take_f32(&param.name, &param.shape) {
+                self.theta[param.range.clone()].copy_from_slice(&values);
+                names.insert(param.name.as_str());
+            }
+        }
+        if take.reset_optimizer {
+            tensors.discard_optimizer();
+        }
+        let stored = tensors.has_constraints();
+        let own = self.optimizer.reports().next().is_some();
+        let mut t = None;
+        let mut afresh = Vec::new();
+        if take.reset_optimizer {
+            self.optimizer.take_constraints(&self.theta, &mut tensors, |_| false, false)?;
+        } else {
+            let at = steps_of(path, meta)?;
+            t = self.optimizer.take_moments(layout, &mut tensors, at).then_some(at);
+            // Whether a run has constraints follows from its optimizer: only a new run may have another.
+            let wanted = stored || target == Target::SameRun;
+            afresh = self.optimizer.take_constraints(
+                &self.theta,
+                &mut tensors,
+                |name| wanted && names.contains(name),
+                take.partial,
+            )?;
+        }
+        let constraints = match (stored, own) {
+            (false, false) => Constraints::Absent,
+            (true, true) => Constraints::Kept { afresh },
+            (false, true) => Constraints::Afresh,
+            (true, false) if target == Target::SameRun => Constraints::Absent,
+            (true, false) => Constraints::LeftBehind(tensors.discard_constraints()),
+        };
+        let weights = names.len();
+        let policy = if take.partial { Policy::Partial } else { Policy::Strict };
+        let binding = tensors.finish(policy)?;
+        if let Some(norm) = hyperparameter(meta, "rescale_norm") {
+            let bad = || TrainError::BadMeta { path: path.to_owned(), field: "rescale_norm" };
+            self.optimizer.set_rescale_norm(norm.as_f64().ok_or_else(bad)?);
+        } else {
+            self.optimizer.rescale(&mut self.theta);
+        }
+        Ok(Taken {
+            path: path.to_owned(),
+            kind: meta.kind.clone(),
+            step: meta.step,
+            optimizer: meta.optimizer.as_ref().map(|optimizer| optimizer.name.clone()),
+            weights,
+            t,
+            constraints,
+            binding,
+        })
+    }
+}
+
+/// t of a checkpoint: the steps that its moments have seen. It follows from the steps of the run unless the moments
+/// came from elsewhere or were reset.
+fn steps_of(path: &Path, meta: &Meta) -> Result<u64, TrainError> {
+    match hyperparameter(meta, "t") {
+        Some(t) => {
+            t.as_u64().ok_or_else(|| TrainError::BadMeta { path: path.to_owned(), field: "t" })
+        }
+        None => Ok(meta.step.saturating_sub(meta.non_finite.steps)),
+    }
+}
+
+fn hyperparameter<'a>(meta: &'a Meta, name: &str) -> Option<&'a serde_json::Value> {
+    meta.optimizer.as_ref()?.hyperparameters.get(name)
+}
