@@ -2,17 +2,20 @@
 
 use std::{
     io::{self, Write},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
     time::Instant,
 };
 
 use crate::{
+    bench::{self, BenchError, BenchPlan},
     checkpoint::{Checkpoint, CheckpointError, Latest},
     config::GrokkingConfig,
     conformance::{self, ConformanceError},
     inspect::{self, InspectError},
     observe::{LastLine, ObserveError, read_jsonl},
+    parallel::{Workers, WorkersError},
     plot::grokking,
     run_folder::RunFolderError,
     signals,
@@ -48,6 +51,12 @@ pub enum CommandError {
     /// The conformance report.
     #[error(transparent)]
     Conformance(#[from] ConformanceError),
+    /// A measurement.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    /// The threads could not be started.
+    #[error(transparent)]
+    Workers(#[from] WorkersError),
     /// Signals cannot be caught.
     #[error("cannot watch for SIGINT and SIGTERM: {0}")]
     Signals(#[source] io::Error),
@@ -232,4 +241,21 @@ pub fn conformance(
     out: &mut dyn Write,
 ) -> Result<bool, CommandError> {
     Ok(conformance::run(files, out, json)?)
+}
+
+/// Times optimizer steps, with 0 threads on all cores.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn bench_step(
+    plan: &BenchPlan,
+    threads: usize,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let workers = match NonZeroUsize::new(threads) {
+        Some(threads) => Workers::new(threads)?,
+        None => Workers::available()?,
+    };
+    Ok(bench::run(plan, &workers, json, out)?)
 }

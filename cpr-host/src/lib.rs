@@ -5,6 +5,7 @@
 //! [`parallel`]; [`train`] is the loop; [`observe`], [`checkpoint`] and [`run_folder`] write what came out, [`plot`]
 //! and [`summary`] show it. [`cli`] and [`commands`] are the front.
 
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;
