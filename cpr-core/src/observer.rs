@@ -106,12 +106,16 @@ impl<T: Real> Observer<T> for MomentsOf {
             None => block[0].to_f64(),
         };
         lanes.origin = Some(origin);
-        for (i, &element) in block.iter().enumerate() {
-            if i < used {
-                let deviation = element.to_f64() - origin;
-                lanes.deviations[i] += deviation;
-                lanes.squares[i] += deviation * deviation;
-            }
+        // A padding element stands at the origin. Local arrays first, as in `SumOf`.
+        let mut deviations = [0.0; LANES];
+        for (i, (deviation, &element)) in deviations.iter_mut().zip(block).enumerate() {
+            *deviation = if i < used { element.to_f64() - origin } else { 0.0 };
+        }
+        for (lane, deviation) in lanes.deviations.iter_mut().zip(deviations) {
+            *lane += deviation;
+        }
+        for (lane, deviation) in lanes.squares.iter_mut().zip(deviations) {
+            *lane += deviation * deviation;
         }
     }
 

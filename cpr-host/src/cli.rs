@@ -10,6 +10,7 @@ use clap::{
 use cpr_core::{AnyRegularizer, ConstraintRule};
 
 use crate::{
+    bench::{BenchPlan, Shapes, Variant},
     config::{
         ConfigError, GrokkingConfig, KappaInit, RegularizerChoice, expected_by_clap, help_of, shown,
     },
@@ -63,6 +64,15 @@ pub enum Command {
         /// One JSON object a line in place of a table.
         json: bool,
     },
+    /// `cpr bench step`.
+    BenchStep {
+        /// What to measure.
+        plan: BenchPlan,
+        /// Threads, 0 for all cores.
+        threads: usize,
+        /// One JSON object a line in place of tables.
+        json: bool,
+    },
 }
 
 /// A command line without a command to run.
@@ -114,6 +124,13 @@ Examples:
   cpr grokking --reg std --kappa-init dependent=0.9 --stop-at-accuracy 0.99
   cpr grokking --warmup 100 --schedule cosine --kappa-init warm-start=2x
   cpr grokking --optimizer adamw --set weight_decay=1.0 --dry-run";
+
+const BENCH: &str = "\
+GPT-2's shapes need 9 GB of memory for all variants, 2 GB for one with --only. docs/PERFORMANCE.md explains the figures.
+
+Examples:
+  cpr bench step --shapes gpt2
+  cpr bench step --shapes modular --threads 1 --only adamcpr-active --json";
 
 /// Train networks under Constrained Parameter Regularization (CPR): each weight matrix under a bound of its own, in
 /// place of one weight decay for all.
@@ -172,6 +189,34 @@ enum Arguments {
         /// The recorded trajectories
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what a step costs on this machine
+    Bench {
+        #[command(subcommand)]
+        command: BenchArguments,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchArguments {
+    /// Time optimizer steps: AdamCPR and PAdam against AdamW, and AdamW against the memory's limit
+    #[command(after_help = BENCH)]
+    Step {
+        /// The models whose shapes are measured [default: all]
+        #[arg(long, value_enum, value_name = "MODEL", value_delimiter = ',')]
+        shapes: Vec<Shapes>,
+        /// One variant alone in the process, for a comparison with another program
+        #[arg(long, value_enum, value_name = "VARIANT")]
+        only: Option<Variant>,
+        /// Rounds, up to 10000; in each of them every variant is timed once
+        #[arg(long, value_name = "N", default_value_t = 31)]
+        pairs: usize,
+        /// Threads, up to 1024; 0: all cores
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        threads: usize,
         /// Print one JSON object a line
         #[arg(long)]
         json: bool,
@@ -254,6 +299,21 @@ where
         Arguments::Eval { path, logits } => Command::Eval { path, logits },
         Arguments::Import(arguments) => import(*arguments)?,
         Arguments::Inspect { path } => Command::Inspect { path },
+        Arguments::Bench { command } => {
+            let BenchArguments::Step { mut shapes, only, pairs, threads, json } = command;
+            if threads > 1024 {
+                let message = format!("--threads {threads}: it must be at most 1024");
+                return Err(usage(message, "0 takes all cores"));
+            }
+            if !(1..=10_000).contains(&pairs) {
+                let message = format!("--pairs {pairs}: it must be from 1 to 10000");
+                return Err(usage(message, "31 rounds give a usable interval"));
+            }
+            if shapes.is_empty() {
+                shapes = Shapes::ALL.to_vec();
+            }
+            Command::BenchStep { plan: BenchPlan { shapes, only, pairs }, threads, json }
+        }
         Arguments::Conformance { files, json } => Command::Conformance { files, json },
     })
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
     time::Instant,
@@ -10,12 +11,14 @@ use std::{
 use cpr_core::{AnyRegularizer, ConstraintRule};
 
 use crate::{
+    bench::{self, BenchError, BenchPlan},
     checkpoint::{Checkpoint, CheckpointError, CheckpointWriter, Latest, Meta},
     config::GrokkingConfig,
     conformance::{self, ConformanceError},
     import::{self, ImportError, Imported},
     inspect::{self, InspectError},
     observe::{LastLine, ObserveError, read_jsonl},
+    parallel::{Workers, WorkersError},
     plot::grokking,
     run_folder::RunFolderError,
     schedule::Shape,
@@ -55,6 +58,12 @@ pub enum CommandError {
     /// The conformance report.
     #[error(transparent)]
     Conformance(#[from] ConformanceError),
+    /// A measurement.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    /// The threads could not be started.
+    #[error(transparent)]
+    Workers(#[from] WorkersError),
     /// Signals cannot be caught.
     #[error("cannot watch for SIGINT and SIGTERM: {0}")]
     Signals(#[source] io::Error),
@@ -306,4 +315,21 @@ pub fn import(
     }
     writeln!(out, "start a run from it with: cpr grokking --from {}", checkpoint.display())?;
     Ok(())
+}
+
+/// Times optimizer steps, with 0 threads on all cores.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn bench_step(
+    plan: &BenchPlan,
+    threads: usize,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let workers = match NonZeroUsize::new(threads) {
+        Some(threads) => Workers::new(threads)?,
+        None => Workers::available()?,
+    };
+    Ok(bench::run(plan, &workers, json, out)?)
 }

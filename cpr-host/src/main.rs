@@ -68,6 +68,10 @@ fn run(command: Command) -> anyhow::Result<u8> {
             let passed = commands::conformance(&files, json, out)?;
             return Ok(if passed { 0 } else { FAILED });
         }
+        Command::BenchStep { plan, threads, json } => {
+            commands::bench_step(&plan, threads, json, out)?;
+            Done::Completed
+        }
     };
     Ok(match done {
         Done::Completed => 0,

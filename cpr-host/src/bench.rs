@@ -1,0 +1,271 @@
+//! `cpr bench step`: what an optimizer step costs on this machine, against AdamW and against the memory's limit.
+//!
+//! All variants of a table run in one process, one after the other in every round, on the same parameters and
+//! gradients, so that the machine's other load meets all of them. A figure is the median over the rounds; a ratio is
+//! the median of the rounds' ratios to AdamW, with its interval at 95 % from order statistics, which assumes nothing
+//! about the distribution.
+
+mod interval;
+mod shapes;
+mod streams;
+mod variant;
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+    time::Instant,
+};
+
+use serde::Serialize;
+
+pub use self::{interval::Interval, shapes::Shapes, variant::Variant};
+use crate::{
+    optim::{OptimError, Optimizer},
+    parallel::Workers,
+    param::{Grouping, LayoutError, ParamLayout},
+};
+
+/// Bytes that an f32 step of Adam must move a parameter: read θ, g, m, v; write θ, m, v.
+const BYTES: f64 = 28.0;
+/// Parameters that one timing covers at least: small models take several steps.
+const LEAST: usize = 10_000_000;
+/// The learning rate: small, so that hundreds of steps leave the weights where they are.
+const LR: f64 = 1e-6;
+
+/// What to measure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BenchPlan {
+    /// The models whose shapes are measured, a table each.
+    pub shapes: Vec<Shapes>,
+    /// One variant alone in the process, or all of them interleaved.
+    pub only: Option<Variant>,
+    /// Rounds: pairs of a variant and AdamW.
+    pub pairs: usize,
+}
+
+/// A measurement could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// A variant could not be made for these shapes.
+    #[error("{variant:?}: {source}")]
+    Optimizer {
+        /// The variant.
+        variant: Variant,
+        /// Why.
+        source: OptimError,
+    },
+    /// The shapes of a model.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// One line of a table.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The variant, or the plain loop.
+    pub name: String,
+    /// Median time of a step, in milliseconds.
+    pub milliseconds: f64,
+    /// Median time a parameter, in nanoseconds.
+    pub ns_per_parameter: f64,
+    /// 28 bytes a parameter over the median time, in 10⁹ bytes a second.
+    pub gb_per_s: f64,
+    /// Ratio to AdamW of the same round.
+    pub ratio: Option<Interval>,
+    /// Constraints with λ > 0 at the end, of all.
+    pub active: Option<[usize; 2]>,
+}
+
+/// The measurements on one model's shapes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Table {
+    /// The model.
+    pub shapes: Shapes,
+    /// Elements of all parameters.
+    pub parameters: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Rounds.
+    pub pairs: usize,
+    /// The variants, AdamW first.
+    pub rows: Vec<Row>,
+}
+
+/// Measures as planned; tables, or one JSON object a line, to `out`.
+///
+/// # Errors
+/// [`BenchError`].
+pub fn run(
+    plan: &BenchPlan,
+    workers: &Workers,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), BenchError> {
+    for &shapes in &plan.shapes {
+        let table = measure(plan, shapes, workers)?;
+        if json {
+            serde_json::to_writer(&mut *out, &table).map_err(io::Error::from)?;
+            writeln!(out)?;
+        } else {
+            write!(out, "{}", table.text())?;
+        }
+    }
+    Ok(())
+}
+
+/// A variant with its state and its times.
+struct Lane {
+    variant: Variant,
+    optimizer: Optimizer<f32>,
+    seconds: Vec<f64>,
+}
+
+fn measure(plan: &BenchPlan, shapes: Shapes, workers: &Workers) -> Result<Table, BenchError> {
+    let layout = ParamLayout::new(shapes.parameters())?;
+    let (mut theta, mut grads) = values(&layout);
+    let variants = match plan.only {
+        Some(variant) => vec![variant],
+        None => Variant::ALL.to_vec(),
+    };
+    let mut lanes = Vec::new();
+    for variant in variants {
+        let optimizer = variant.optimizer(&layout, Grouping::default(), &mut theta);
+        let optimizer = optimizer.map_err(|source| BenchError::Optimizer { variant, source })?;
+        lanes.push(Lane { variant, optimizer, seconds: Vec::new() });
+    }
+    let mut plain = plan.only.is_none().then(|| streams::Streams::new(layout.len()));
+    let mut plain_seconds = Vec::new();
+
+    let steps = LEAST.div_ceil(layout.len());
+    // Round 0 warms up: pages, caches and the multipliers, of which none is 0 after a step that violates its bound.
+    for round in 0..=plan.pairs {
+        let count = lanes.len();
+        for place in 0..count {
+            // Each round begins with another variant: none always runs after the same one.
+            let lane = &mut lanes[(place + round) % count];
+            let start = Instant::now();
+            for _ in 0..steps {
+                let stepped = lane.optimizer.step(workers, LR, &mut theta, &mut grads);
+                stepped
+                    .map_err(|source| BenchError::Optimizer { variant: lane.variant, source })?;
+            }
+            lane.seconds.push(per_step(start, steps));
+        }
+        if let Some(plain) = &mut plain {
+            let start = Instant::now();
+            for _ in 0..steps {
+                plain.step(workers, &mut theta, &grads);
+            }
+            plain_seconds.push(per_step(start, steps));
+        }
+    }
+
+    let base = lanes.iter().find(|lane| lane.variant == Variant::AdamW);
+    let base = base.map(|lane| lane.seconds[1..].to_vec());
+    let mut rows = Vec::new();
+    for lane in &lanes {
+        let seconds = &lane.seconds[1..];
+        let ratio = match &base {
+            Some(base) if lane.variant != Variant::AdamW => {
+                Some(Interval::of_ratios(seconds, base))
+            }
+            _ => None,
+        };
+        let constraints = lane.optimizer.reports().count();
+        let active = lane.optimizer.reports().filter(|(_, report)| report.is_active()).count();
+        let active = (constraints > 0).then_some([active, constraints]);
+        rows.push(row(lane.variant.title(), seconds, layout.len(), ratio, active));
+    }
+    if plain.is_some() {
+        let title = "a plain loop over the same seven streams";
+        let ratio = base.map(|base| Interval::of_ratios(&plain_seconds[1..], &base));
+        rows.push(row(title, &plain_seconds[1..], layout.len(), ratio, None));
+    }
+    let (parameters, threads) = (layout.len(), workers.threads().get());
+    Ok(Table { shapes, parameters, threads, pairs: plan.pairs, rows })
+}
+
+fn per_step(start: Instant, steps: usize) -> f64 {
+    start.elapsed().as_secs_f64() / count(steps)
+}
+
+/// A count as a float, exact: no count here reaches 2³².
+fn count(n: usize) -> f64 {
+    u32::try_from(n).map_or(f64::NAN, f64::from)
+}
+
+fn row(
+    name: &str,
+    seconds: &[f64],
+    parameters: usize,
+    ratio: Option<Interval>,
+    active: Option<[usize; 2]>,
+) -> Row {
+    let median = Interval::of(seconds).median;
+    let nanoseconds = median * 1e9 / count(parameters);
+    Row {
+        name: name.to_owned(),
+        milliseconds: median * 1e3,
+        ns_per_parameter: nanoseconds,
+        gb_per_s: BYTES / nanoseconds,
+        ratio,
+        active,
+    }
+}
+
+/// Parameters of the size of trained weights and gradients a thousand times their learning rate's step: any values
+/// will do that are neither zero nor subnormal, and that differ.
+fn values(layout: &ParamLayout) -> (Vec<f32>, Vec<f32>) {
+    // The fractional parts of multiples of the golden ratio fill (0, 1) evenly.
+    let golden = 0x9e37_79b9_u32;
+    let unit = |i: u32| f32::from_bits(0x3f80_0000 | (i.wrapping_mul(golden) >> 9)) - 1.5;
+    let indices = || (1_u32..).take(layout.len());
+    let theta = indices().map(|i| 0.07 * unit(i)).collect();
+    let grads = indices().map(|i| 0.03 * unit(i.rotate_left(7))).collect();
+    (theta, grads)
+}
+
+impl Table {
+    /// The table as text, with a heading and a closing line.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{}: {} parameters, {} threads, {} rounds\n{:<44} {:>9} {:>8} {:>7}  {:<24} active",
+            self.shapes.title(),
+            self.parameters,
+            self.threads,
+            self.pairs,
+            "",
+            "ms",
+            "ns/param",
+            "GB/s",
+            "of AdamW (95 %)",
+        );
+        for row in &self.rows {
+            let ratio = row.ratio.as_ref().map_or_else(String::new, |ratio| {
+                format!("{:.3} ({:.3} to {:.3})", ratio.median, ratio.low, ratio.high)
+            });
+            let active = row.active.map_or_else(String::new, |[on, all]| format!("{on} of {all}"));
+            let _ = writeln!(
+                text,
+                "{:<44} {:>9.3} {:>8.3} {:>7.1}  {ratio:<24} {active}",
+                row.name, row.milliseconds, row.ns_per_parameter, row.gb_per_s,
+            );
+        }
+        let _ = writeln!(
+            text,
+            "GB/s counts 28 bytes a parameter. Times are without the check for non-finite gradients, but for its row.\n"
+        );
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! The limit: a plain loop over the seven streams of Adam, with next to no arithmetic.
+
+use crate::parallel::Workers;
+
+/// Elements that one task takes, as many as a task of the optimizer.
+const GRAIN: usize = 6 * cpr_core::CHUNK;
+
+/// The two streams that the loop keeps, beside the parameters and gradients.
+pub(super) struct Streams {
+    first: Vec<f32>,
+    second: Vec<f32>,
+}
+
+impl Streams {
+    pub(super) fn new(elements: usize) -> Self {
+        Self { first: vec![0.0; elements], second: vec![0.0; elements] }
+    }
+
+    /// Reads θ, g, m, v and writes θ, m, v.
+    pub(super) fn step(&mut self, workers: &Workers, theta: &mut [f32], grads: &[f32]) {
+        let Self { first, second } = self;
+        workers.run(|| divide(workers, theta, grads, first, second));
+    }
+}
+
+fn divide(
+    workers: &Workers,
+    theta: &mut [f32],
+    grads: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    if theta.len() > GRAIN {
+        let half = theta.len() / 2;
+        let (theta, far_theta) = theta.split_at_mut(half);
+        let (grads, far_grads) = grads.split_at(half);
+        let (first, far_first) = first.split_at_mut(half);
+        let (second, far_second) = second.split_at_mut(half);
+        workers.join(
+            || divide(workers, theta, grads, first, second),
+            || divide(workers, far_theta, far_grads, far_first, far_second),
+        );
+        return;
+    }
+    for (((theta, grad), first), second) in theta.iter_mut().zip(grads).zip(first).zip(second) {
+        *first += 0.1 * (grad - *first);
+        *second += 0.001 * (grad - *second);
+        // θ is written, and stays where it is: the next variant finds the same weights.
+        *theta -= 1e-9 * (*first - *second);
+    }
+}
