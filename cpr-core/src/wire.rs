@@ -324,6 +324,8 @@ impl<R: Regularizer> Constraint<R> {
         let [measured, x, y] = [reader.number(), reader.number(), reader.number()];
         let (x, y) = (f64::from_bits(x), f64::from_bits(y));
         let carried = match form {
+            // Every measure that is a sum is one of magnitudes: below 0 it could carry κ there.
+            0 if x < 0.0 => return Err(DecodeError::State { field: "the sum" }),
             0 => Statistic::Sum { count: measured, total: x },
             1 if y < 0.0 => return Err(DecodeError::State { field: "m2" }),
             1 => Statistic::Moments { count: measured, mean: x, m2: y },

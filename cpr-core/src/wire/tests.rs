@@ -110,6 +110,7 @@ fn forged_records_are_refused_by_what_is_wrong() {
     assert!(matches!(forged(32, &0u64.to_le_bytes()), Err(DecodeError::Config(_))));
     assert_eq!(forged(72, &f64::NAN.to_le_bytes()), Err(DecodeError::State { field: "lambda" }));
     assert_eq!(forged(12, &[2]), Err(DecodeError::Kind { field: "bound state", given: 2 }));
+    assert_eq!(forged(104, &(-1.0f64).to_le_bytes()), Err(DecodeError::State { field: "the sum" }));
     let mut bytes = [0; ENCODED_LEN];
     constraints()[0].encode(&mut bytes).unwrap();
     assert_eq!(Constraint::<Std>::decode(&bytes), Err(DecodeError::Regularizer));
