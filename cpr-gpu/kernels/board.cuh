@@ -14,6 +14,7 @@ struct Tensor {
     u64 record;      // 1 + index of its constraint; 0 for none
     u64 first_piece; // of its chunks in the table of pieces
     u64 pieces;
+    u64 first_tile; // of its tiles, where its chunks are more than one tile
 };
 
 enum BaseKind : u64 { SGD, MOMENTUM, ADAM, AMSGRAD };
@@ -85,12 +86,13 @@ struct Board {
     Tensor* tensors;
     Set* sets;
     u64* pieces; // tensor | chunk << 32
+    u64* tiles;  // tensor | tile << 32, of matrices of several tiles
     u64* steps;  // t of each parameter
     Plan* plans;
     Correction* corrections;
     Record* records;
     Statistic* partials; // one a piece
-    Statistic* tops;     // one for each 1024 pieces
+    Statistic* tops;     // one a tile; before that one for each 1024 pieces of gradients
     Clock* clock;
     u64 piece_count, set_count;
 };
@@ -108,5 +110,11 @@ struct Window {
     u64 check, clip;
 };
 static_assert(sizeof(Window) + sizeof(Board) <= 4096, "kernel arguments");
+
+// The words that src/kernel.rs and src/cuda/layout.rs count.
+static_assert(sizeof(Tensor) == 8 * 13 && sizeof(Set) == 8 * 21 && sizeof(Plan) == 8 * 18, "words");
+static_assert(sizeof(Correction) == 8 * 4 && sizeof(Statistic) == 8 * 3, "words");
+static_assert(sizeof(Clock) == 8 * 9 && sizeof(Board) == 8 * 13, "words");
+static_assert(sizeof(Window) == 8 * (WINDOW + 8), "words");
 
 HD const void* pointer_of(u64 gradient) { return (const void*)(gradient & ((1ull << 60) - 1)); }

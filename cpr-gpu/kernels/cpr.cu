@@ -179,19 +179,34 @@ __device__ void step_block(const Board& board, const Window& window) {
     }
 }
 
+/// One tile of the chunks of a large matrix.
+__device__ void tiles_block(const Board& board, u64 attempt) {
+    const u64 entry = board.tiles[blockIdx.x];
+    const u32 index = (u32)entry;
+    const Tensor& tensor = board.tensors[index];
+    if (board.plans[index].attempt != attempt) return;
+    u64 first = (entry >> 32) * TILE, left = tensor.pieces - first;
+    reduce_tile(board.partials + tensor.first_piece + first, left < TILE ? (u32)left : TILE,
+                board.records[tensor.record - 1].regularizer == STD, &board.tops[blockIdx.x]);
+}
+
 /// One constraint: its chunks' measures merge in their order, then λ, κ and the correction.
 __device__ void update_block(const Board& board, u64 attempt) {
     Record* record = &board.records[blockIdx.x];
     const Tensor& tensor = board.tensors[record->tensor];
     const Plan& plan = board.plans[record->tensor];
     if (plan.attempt != attempt) return;
-    Statistic* partials = board.partials + tensor.first_piece;
-    reduce(partials, tensor.pieces, record->regularizer == STD);
+    // Large matrices were merged tile by tile before.
+    const bool tiled = tensor.pieces > TILE;
+    Statistic* parts =
+        tiled ? board.tops + tensor.first_tile : board.partials + tensor.first_piece;
+    reduce(parts, tiled ? (tensor.pieces + TILE - 1) / TILE : tensor.pieces,
+           record->regularizer == STD);
     THREADS {
         if (threadIdx.x == 0) {
             Record state = *record;
             Statistic measured = {0, 0.0, 0.0};
-            if (tensor.pieces != 0) measured = partials[0];
+            if (tensor.pieces != 0) measured = parts[0];
             carry(state, measured);
             Correction correction = {UNMOVED, 0, 0.0, 0.0};
             if (state.order == 0) correction = ascend(state, plan.lr);
@@ -207,6 +222,7 @@ template <class T>
 __device__ void correct_block(const Board& board, u64 attempt) {
     if (board.clock->acting != attempt) return;
     for (u64 at = blockIdx.x; at < board.piece_count; at += gridDim.x) {
+        APART;
         const Piece piece(board, at);
         const Tensor& tensor = board.tensors[piece.tensor];
         if (tensor.wide != (sizeof(T) == 8) || tensor.record == 0) continue;
@@ -248,6 +264,7 @@ KERNEL(1) prepare(BOARD) { prepare_block(board); }
 KERNEL(4) squares(BOARD) { squares_block(board); }
 KERNEL(1) settle(WINDOWED) { settle_block(board, window); }
 KERNEL(1) begin(WINDOWED) { begin_block(board, window); }
+KERNEL(4) tiles(BOARD, u64 attempt) { tiles_block(board, attempt); }
 KERNEL(1) update(BOARD, u64 attempt) { update_block(board, attempt); }
 TYPE(float, f32)
 TYPE(double, f64)

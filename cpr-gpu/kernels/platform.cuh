@@ -1,9 +1,9 @@
 // What the kernels are written in: CUDA, or C++ that runs the same source block by block on a CPU.
 //
 // A kernel is a sequence of phases: `THREADS { ... }` runs once for each thread of the block, and `SYNC` ends the
-// phase. No variable of a thread lives across a SYNC; what does is shared by the block and the same in all of its
+// phase (`APART` where the next one needs nothing of it). No variable of a thread lives across a SYNC; what does is shared by the block and the same in all of its
 // threads. On CUDA a phase is plain code and SYNC a barrier; on the CPU it is a loop over the threads, in an order
-// that a test may turn around.
+// that a test may turn around, and a phase that begins before the last one was ended stops the program.
 #pragma once
 
 #ifdef __CUDACC__
@@ -11,9 +11,12 @@
 #define HD __host__ __device__ __forceinline__
 #define THREADS
 #define SYNC __syncthreads()
+#define APART
 #define BLOCKS(threads, per_multiprocessor) __launch_bounds__(threads, per_multiprocessor)
 #else
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #define HD inline
 #define __global__
 #define __device__
@@ -25,12 +28,22 @@ struct Index {
 };
 inline Index blockIdx, gridDim, blockDim, threadIdx;
 inline bool backwards = false;
+inline bool ended = true;
+inline unsigned open_phase() {
+    if (!ended) {
+        fprintf(stderr, "a phase begins without a SYNC after the last one\n");
+        abort();
+    }
+    ended = false;
+    return 0;
+}
 #define THREADS                                                                       \
-    for (unsigned turn = 0;                                                           \
+    for (unsigned turn = open_phase();                                                \
          turn < blockDim.x                                                            \
          && ((threadIdx.x = backwards ? blockDim.x - 1 - turn : turn), true);         \
          ++turn)
-#define SYNC
+#define SYNC ended = true
+#define APART SYNC
 using u64_ = unsigned long long;
 inline u64_ atomicAdd(u64_* at, u64_ more) {
     u64_ before = *at;

@@ -148,6 +148,10 @@ pub(crate) fn engine_for(
     parameters: Vec<Parameter>,
     workers: cpr_host::parallel::Workers,
 ) -> Result<Box<dyn Engine>, Error> {
+    #[cfg(feature = "cuda")]
+    if parameters.first().is_some_and(|parameter| parameter.var.device().is_cuda()) {
+        return Ok(Box::new(crate::cuda::CudaEngine::new(parameters)?));
+    }
     if let Some(parameter) = parameters.iter().find(|parameter| !parameter.var.device().is_cpu()) {
         return Err(Error::Device {
             name: parameter.name.clone(),

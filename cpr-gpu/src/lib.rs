@@ -28,10 +28,14 @@
 
 pub mod accumulate;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod engine;
 pub mod error;
 pub mod group;
 pub mod grouping;
+#[cfg(feature = "cuda")]
+mod kernel;
 pub mod optim;
 pub mod pattern;
 pub mod report;

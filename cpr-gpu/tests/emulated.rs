@@ -28,7 +28,8 @@ fn check(emulator: &mut Emulator, job: &Job, limit: f64) {
         assert_eq!(found.steps, expected.steps, "{name}: t");
         if limit == 0.0 {
             // As text, in which NaN is NaN and any other number has its own digits.
-            let (found, expected) = (format!("{:?}", found.constraint), format!("{:?}", expected.constraint));
+            let (found, expected) =
+                (format!("{:?}", found.constraint), format!("{:?}", expected.constraint));
             assert_eq!(found, expected, "{name}");
         } else if let (Some(found), Some(expected)) = (&found.constraint, &expected.constraint) {
             let (found, expected) = (found.report(), expected.report());
@@ -94,9 +95,16 @@ fn every_case_of_the_table_has_the_bits_of_the_core() {
 #[test]
 fn every_base_under_every_measure_order_and_step_rule() {
     let Some(mut emulator) = Emulator::start() else { return };
-    let bases: Vec<Case> = table().into_iter().filter(|case| case.base != ADAM && case.base != SGD).collect();
-    let measures =
-        [Measure::L2, Measure::L1, Measure::Huber(0.25), Measure::Std, Measure::Lp(1.3), Measure::Lp(3.0)];
+    let bases: Vec<Case> =
+        table().into_iter().filter(|case| case.base != ADAM && case.base != SGD).collect();
+    let measures = [
+        Measure::L2,
+        Measure::L1,
+        Measure::Huber(0.25),
+        Measure::Std,
+        Measure::Lp(1.3),
+        Measure::Lp(3.0),
+    ];
     for base in &bases {
         for (index, measure) in measures.into_iter().enumerate() {
             for (order, step_rule) in [
@@ -107,7 +115,15 @@ fn every_base_under_every_measure_order_and_step_rule() {
             ] {
                 let name = format!("{} {measure:?} {order:?} {step_rule:?}", base.name);
                 let case = Case::new(name, measure, BoundInit::WarmStart(3));
-                let case = Case { order, step_rule, base: base.base, lr: base.lr, n: 21, steps: 12, ..case };
+                let case = Case {
+                    order,
+                    step_rule,
+                    base: base.base,
+                    lr: base.lr,
+                    n: 21,
+                    steps: 12,
+                    ..case
+                };
                 let mut job = single(&case, false);
                 job.backwards = index % 2 == 0;
                 check(&mut emulator, &job, 0.0);
@@ -156,9 +172,11 @@ fn mixed() -> Vec<Parameter> {
         let case = Case::new("mixed", measure, BoundInit::Dependent(0.7));
         Case { n, base, order, lr, ..case }
     };
+    let active = Case::new("held at half", Measure::L2, BoundInit::UniformPerElement(1e-3));
     let adamw = BaseSpec { weight_decay: WeightDecay::Decoupled(0.1), ..ADAM };
+    let active = Case { n: 5000, base: adamw, lr: 0.02, mu: 0.01, ..active };
     let mut parameters = vec![
-        Parameter::new(case(5000, Measure::L2, adamw, Order::AfterBase), false),
+        Parameter::new(active, false),
         Parameter::new(case(33, Measure::L1, SGD, Order::BeforeBase), true),
         Parameter::new(case(4097, Measure::Std, ADAM, Order::BeforeBase), false),
         Parameter::new(case(7, Measure::L2, AMSGRAD, Order::AfterBase), false),
@@ -166,6 +184,7 @@ fn mixed() -> Vec<Parameter> {
         Parameter::new(case(9000, Measure::Lp(1.3), ADAM, Order::AfterBase), false),
         Parameter::new(case(64, Measure::L2, SGD, Order::AfterBase), true),
     ];
+    parameters[0].low = Some(Low::F16);
     parameters[2].low = Some(Low::Bf16);
     parameters[5].low = Some(Low::F16);
     parameters[4].constrained = false;
@@ -239,20 +258,24 @@ fn half_types_convert_as_the_host_does() {
         let mut parameter = Parameter::new(case, false);
         parameter.low = Some(low);
         parameter.constrained = false;
-        for zero in [true, false] {
-            if zero {
-                parameter.theta = Some(vec![0.0; 1 << 16]);
-            } else {
-                let near = (0..1u32 << 16).map(|i| {
-                    let bits = cpr_tests::noise::mix(u64::from(i)).to_le_bytes();
-                    f64::from(f32::from_le_bytes([bits[0], bits[1], bits[2], bits[3]]))
-                });
-                parameter.theta = Some(near.collect());
-            }
+        // θ = 0 takes every half number as it is; θ of any bits, and θ in the middle of two half numbers, round.
+        let halfway = if low == Low::Bf16 { 0x8000 } else { 0x1000 };
+        for kind in ["every", "any", "ties"] {
+            let theta = (0..1u32 << 16).map(|i| {
+                let bytes = cpr_tests::noise::mix(u64::from(i)).to_le_bytes();
+                let any = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+                f64::from(f32::from_bits(match kind {
+                    "every" => 0,
+                    "any" => any,
+                    // Every sign and exponent with some mantissas; cut below the middle of two neighbours.
+                    _ => ((i << 16) | (any & 0xffff)) / (2 * halfway) * (2 * halfway) + halfway,
+                }))
+            });
+            parameter.theta = Some(theta.collect());
             let mut call = Call::new(1, 1.0, 1);
             call.check = false;
-            call.given[0] = if zero { Given::EveryLow(low) } else { Given::Own };
-            let job = Job::new(format!("{low:?} {zero}"), vec![parameter.clone()], vec![call]);
+            call.given[0] = if kind == "every" { Given::EveryLow(low) } else { Given::Zero };
+            let job = Job::new(format!("{low:?} {kind}"), vec![parameter.clone()], vec![call]);
             check(&mut emulator, &job, 0.0);
         }
     }

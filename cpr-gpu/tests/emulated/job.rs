@@ -95,9 +95,15 @@ impl Parameter {
         let (weight_decay, maximize) = (base.weight_decay, base.maximize);
         let kind = match base.optimizer {
             Optimizer::Sgd => Kind::Sgd(SgdConfig { weight_decay, maximize }),
-            Optimizer::Momentum { momentum, dampening, nesterov } => Kind::Momentum(
-                MomentumConfig { momentum, dampening, nesterov, weight_decay, maximize },
-            ),
+            Optimizer::Momentum { momentum, dampening, nesterov } => {
+                Kind::Momentum(MomentumConfig {
+                    momentum,
+                    dampening,
+                    nesterov,
+                    weight_decay,
+                    maximize,
+                })
+            }
             Optimizer::Adam { beta1, beta2, eps, amsgrad } => {
                 let config = AdamConfig { beta1, beta2, eps, weight_decay, maximize };
                 if amsgrad { Kind::AmsGrad(config) } else { Kind::Adam(config) }
@@ -112,6 +118,8 @@ impl Parameter {
 pub(crate) enum Given {
     Nothing,
     Own,
+    /// Zeros.
+    Zero,
     Low(Low),
     /// The half number of bits i for element i, infinite and NaN left out.
     EveryLow(Low),
@@ -141,6 +149,7 @@ impl Call {
             Given::Nothing => return None,
             Given::Own if parameter.wide => case.gradient::<f64>(self.t),
             Given::Own => case.gradient::<f32>(self.t).into_iter().map(f64::from).collect(),
+            Given::Zero => vec![0.0; case.n],
             Given::Low(low) => {
                 case.gradient::<f64>(self.t).into_iter().map(|x| low.value(low.bits(x))).collect()
             }
@@ -302,7 +311,7 @@ impl Emulator {
                 let values = call.gradient(index, parameter).unwrap_or_default();
                 match call.given[index] {
                     Given::Nothing => self.put(&[0]),
-                    Given::Own => {
+                    Given::Own | Given::Zero => {
                         self.put(&[1]);
                         self.put_values(&values, parameter.wide);
                     }
@@ -330,7 +339,9 @@ impl Emulator {
             }));
         }
         let mut states = Vec::new();
-        for (parameter, (steps, constraint)) in job.parameters.iter().zip(steps.into_iter().zip(after)) {
+        for (parameter, (steps, constraint)) in
+            job.parameters.iter().zip(steps.into_iter().zip(after))
+        {
             let (n, wide, low) = (parameter.case.n, parameter.wide, parameter.low);
             let own = |word: u64| {
                 if wide {

@@ -90,8 +90,9 @@ impl<T: Real> WithBase<T> for Runner<'_> {
             if let &Some(scale) = scale {
                 Correction::Scale { scale, center: 0.0 }.apply(&mut gradient);
             }
-            let shard = Shard::new(&mut theta, &gradient, moments.each_mut().map(Vec::as_mut_slice))
-                .expect("equal lengths");
+            let shard =
+                Shard::new(&mut theta, &gradient, moments.each_mut().map(Vec::as_mut_slice))
+                    .expect("equal lengths");
             match &mut constraint {
                 Some(constraint) => constrained_step(constraint, &base.at(t, lr), lr, shard),
                 None => base_step(&base.at(t, lr), shard),

@@ -30,6 +30,7 @@ static void launch(u64 blocks, F kernel) {
     blockDim.x = BLOCK;
     for (u64 block = 0; block < blocks; ++block) {
         blockIdx.x = (unsigned)(backwards ? blocks - 1 - block : block);
+        ended = true;
         kernel();
     }
 }
@@ -73,7 +74,7 @@ static void job() {
     words(sets.data(), set_count);
     vector<Tensor> tensors;
     vector<Parameter> parameters;
-    vector<u64> pieces;
+    vector<u64> pieces, tile_table;
     for (u64 i = 0; i < tensor_count; ++i) {
         u64 wide = word(), low_kind = word(), elements = word(), set = word(), record = word();
         u64 shift = word();
@@ -84,7 +85,10 @@ static void job() {
                               Buffer(width, shift, elements), Buffer(width, shift, elements),
                               Buffer(2, shift, low_kind ? elements : 0)});
         Tensor tensor = {0, {0, 0, 0}, 0, low_kind, wide, elements, set, record, pieces.size(),
-                         (elements + CHUNK - 1) / CHUNK};
+                         (elements + CHUNK - 1) / CHUNK, tile_table.size()};
+        for (u64 tile = 0; record && tensor.pieces > TILE && tile * TILE < tensor.pieces; ++tile) {
+            tile_table.push_back(i | tile << 32);
+        }
         for (u64 chunk = 0; chunk < tensor.pieces; ++chunk) pieces.push_back(i | chunk << 32);
         tensors.push_back(tensor);
     }
@@ -104,9 +108,9 @@ static void job() {
     vector<u64> steps(tensor_count);
     vector<Plan> plans(tensor_count);
     vector<Correction> corrections(tensor_count);
-    vector<Statistic> partials(pieces.size() + 1), tops(pieces.size() / TILE + 1);
+    vector<Statistic> partials(pieces.size() + 1), tops(pieces.size() / TILE + 1 + tile_table.size());
     Clock clock = {};
-    Board board = {tensors.data(),     sets.data(),    pieces.data(),   steps.data(),
+    Board board = {tensors.data(),     sets.data(),    pieces.data(), tile_table.data(), steps.data(),
                    plans.data(),       corrections.data(), records.data(), partials.data(),
                    tops.data(),        &clock,         pieces.size(),   set_count};
     launch(1, [&] { prepare(board); });
@@ -162,6 +166,7 @@ static void job() {
         for (size_t w = 0; w < windows.size(); ++w) {
             for (Step step : all) launch(counts[w], [&] { step(board, windows[w]); });
         }
+        launch(tile_table.size(), [&] { tiles(board, attempt); });
         launch(record_count, [&] { update(board, attempt); });
         if (any_narrow) launch(3, [&] { correct_f32(board, attempt); });
         if (any_wide) launch(3, [&] { correct_f64(board, attempt); });
