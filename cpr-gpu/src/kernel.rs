@@ -10,8 +10,8 @@ use std::{collections::HashMap, fmt};
 use candle_core::{
     CudaDevice, DType, Device, Error, Result, Storage, Tensor,
     cuda_backend::{
-        CudaFunc, WrapErr,
-        cudarc::driver::{DevicePtr, LaunchConfig, PushKernelArg},
+        WrapErr,
+        cudarc::driver::{CudaFunction, DevicePtr, LaunchConfig, PushKernelArg},
     },
 };
 use cpr_core::CHUNK;
@@ -66,7 +66,7 @@ pub(crate) struct Call {
 /// All parameters of one optimizer, and the tables of kernels/board.cuh.
 pub(crate) struct Fused {
     device: CudaDevice,
-    functions: HashMap<String, CudaFunc>,
+    functions: HashMap<String, CudaFunction>,
     members: Vec<Member>,
     tables: Tables,
     windows: Vec<Span>,
@@ -191,7 +191,7 @@ impl Fused {
         }
         for name in names {
             let function = self.device.get_or_load_custom_func(&name, MODULE, PTX)?;
-            self.functions.insert(name, function);
+            self.functions.insert(name, function.into_cuda_function());
         }
         Ok(())
     }
@@ -330,7 +330,8 @@ impl Fused {
             block_dim: (threads, 1, 1),
             shared_mem_bytes: 0,
         };
-        let mut launch = function.builder();
+        let stream = self.device.cuda_stream();
+        let mut launch = stream.launch_builder(function);
         launch.arg(board);
         match &rest {
             Rest::Nothing => {}

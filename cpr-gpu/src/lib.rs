@@ -26,6 +26,8 @@
 //! its parameters by name and order ([`group`]), and hands them to an [`engine::Engine`]: the CPU's works on slices of
 //! the storages, chunk by chunk over threads, with the bits of `cpr_host::optim` for any number of threads.
 
+#![deny(unsafe_code)]
+
 pub mod accumulate;
 mod cpu;
 #[cfg(feature = "cuda")]
