@@ -239,7 +239,7 @@ fn compiled() -> Option<&'static Path> {
                     Some(program)
                 }
                 Err(error) => {
-                    println!("skipped: no C++ compiler ({compiler}: {error}); set CXX");
+                    eprintln!("skipped: no C++ compiler ({compiler}: {error}); set CXX");
                     None
                 }
             }
