@@ -146,13 +146,13 @@ impl<B> Decayed<B> {
         Ok(Self { base, decay })
     }
 
-    /// The base optimizer.
+    /// The base.
     #[must_use]
     pub const fn base(&self) -> &B {
         &self.base
     }
 
-    /// The decay after its step.
+    /// The decay.
     #[must_use]
     pub const fn decay(&self) -> &Decay {
         &self.decay

@@ -101,7 +101,8 @@ pub struct Builder<P> {
 }
 
 impl<P: Params> Builder<P> {
-    pub(super) fn new(params: P) -> Self {
+    /// With the defaults of every option.
+    pub fn new(params: P) -> Self {
         Self {
             params,
             groups: Groups::default(),

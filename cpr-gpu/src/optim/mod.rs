@@ -64,7 +64,6 @@ pub struct Optim<P> {
 
 impl<P: Params> Optim<P> {
     /// Names, groups and options first.
-    #[must_use]
     pub fn builder(params: P) -> Builder<P> {
         Builder::new(params)
     }
