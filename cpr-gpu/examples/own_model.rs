@@ -14,11 +14,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // To learn: the product of two numbers.
     let line: Vec<f32> = (0_u8..16).map(|i| f32::from(i) / 8.0 - 1.0).collect();
-    let pairs: Vec<[f32; 2]> =
-        line.iter().flat_map(|&a| line.iter().map(move |&b| [a, b])).collect();
-    let products: Vec<f32> = pairs.iter().map(|[a, b]| a * b).collect();
-    let x = Tensor::new(pairs, &Device::Cpu)?;
-    let y = Tensor::new(products, &Device::Cpu)?.reshape((256, 1))?;
+    let grid = |f: fn(f32, f32) -> Vec<f32>| -> Vec<f32> {
+        line.iter().flat_map(|&a| line.iter().flat_map(move |&b| f(a, b))).collect()
+    };
+    let x = Tensor::from_vec(grid(|a, b| vec![a, b]), (256, 2), &Device::Cpu)?;
+    let y = Tensor::from_vec(grid(|a, b| vec![a * b]), (256, 1), &Device::Cpu)?;
 
     // In place of candle_nn::AdamW: every matrix is held at the norm that it has after twice the warm-up.
     let (warmup, steps, shape) = (50, 500, Shape::Cosine);

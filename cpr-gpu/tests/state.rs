@@ -33,12 +33,12 @@ fn vars(dtype: DType, seed: f64) -> Vec<(String, Var)> {
 /// At the first two steps `late.weight` is not used, and step 4 is not finite.
 fn gradients(vars: &[(String, Var)], step: u32) -> GradStore {
     let mut store = GradStore::default();
-    for (index, (name, var)) in vars.iter().enumerate().take(3) {
+    for (index, (name, var)) in (0_u32..3).zip(vars) {
         if name == "late.weight" && step < 2 {
             continue;
         }
         let n = u32::try_from(var.elem_count()).unwrap();
-        let phase = f64::from(step) * 1.3 + index as f64;
+        let phase = f64::from(step) * 1.3 + f64::from(index);
         let mut values: Vec<f64> =
             (0..n).map(|i| 0.1 * (f64::from(i) * 1.1 + phase).cos()).collect();
         if step == 4 {
@@ -117,7 +117,7 @@ fn an_adamw_state_loads_into_adamcpr_with_a_message() {
     let mut adamcpr: AdamCpr = build(params(), &other);
     let messages = adamcpr.load(&path).unwrap().messages;
     assert_eq!(messages[0], "the state is of adamw and goes on as adamcpr");
-    assert!(messages[1].starts_with("3 constraints start afresh"), "{messages:?}");
+    assert!(messages[1].starts_with("2 constraints start afresh"), "{messages:?}");
     assert_eq!(messages.len(), 2);
     for name in ["a.weight", "late.weight"] {
         let (old, new) = (adamw.state_of(name).unwrap(), adamcpr.state_of(name).unwrap());

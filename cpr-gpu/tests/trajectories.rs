@@ -48,10 +48,13 @@ impl Params for Recorded {
     }
 }
 
+/// Variables with their names.
+type Named = Vec<(String, Var)>;
+
 /// The optimizer over variables, as a user makes it.
 #[derive(Default)]
 struct Candle {
-    run: Option<(Optim<Recorded>, Vec<(String, Var)>)>,
+    run: Option<(Optim<Recorded>, Named)>,
     ran: u64,
 }
 
