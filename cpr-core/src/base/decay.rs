@@ -145,6 +145,18 @@ impl<B> Decayed<B> {
         decay.check()?;
         Ok(Self { base, decay })
     }
+
+    /// The base.
+    #[must_use]
+    pub const fn base(&self) -> &B {
+        &self.base
+    }
+
+    /// The decay.
+    #[must_use]
+    pub const fn decay(&self) -> &Decay {
+        &self.decay
+    }
 }
 
 impl<T: Real, B: Base<T, M>, const M: usize> Base<T, M> for Decayed<B> {

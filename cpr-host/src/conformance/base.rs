@@ -9,20 +9,27 @@ use super::{TrajectoryError, node::Node};
 /// Arguments that choose how torch computes, not what.
 const EXECUTION: [&str; 4] = ["foreach", "fused", "capturable", "differentiable"];
 
-/// A base optimizer, chosen at run time.
+/// The base optimizer of a recording.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum BaseChoice {
+pub enum BaseChoice {
+    /// SGD.
     Sgd(Sgd),
+    /// SGD with momentum.
     Momentum(Momentum),
+    /// Adam.
     Adam(Adam),
+    /// AMSGrad.
     AmsGrad(AmsGrad),
+    /// Adam and a decay after its step.
     DecayedAdam(Decayed<Adam>),
+    /// AMSGrad and a decay after its step.
     DecayedAmsGrad(Decayed<AmsGrad>),
 }
 
 impl BaseChoice {
     /// The names of its moments in a file, in the order of the rule.
-    pub(super) const fn moments(&self) -> &'static [&'static str] {
+    #[must_use]
+    pub const fn moments(&self) -> &'static [&'static str] {
         match self {
             Self::Sgd(_) => &[],
             Self::Momentum(_) => &["momentum_buffer"],

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use cpr_core::{ConfigError, GroupError, LengthError};
 
+use super::EngineError;
+
 /// A file could not be checked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -132,5 +134,11 @@ pub enum TrajectoryError {
         parameter: String,
         /// Which.
         source: LengthError,
+    },
+    /// The engine that replays failed.
+    #[error("the engine cannot replay it: {source}")]
+    Engine {
+        /// Why.
+        source: EngineError,
     },
 }

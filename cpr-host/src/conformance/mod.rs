@@ -15,6 +15,7 @@
 //! The format is documented in `docs/CONFORMANCE.md`.
 
 mod base;
+mod engine;
 mod error;
 mod format;
 mod mapping;
@@ -23,6 +24,8 @@ mod replay;
 mod report;
 mod table;
 
+pub use base::BaseChoice;
+pub use engine::{EngineError, ReplayEngine, ReplayParameter, ReplaySetup, Standing};
 pub use error::{ConformanceError, TrajectoryError};
 pub use report::{Checks, Mismatch, Peak, Precision, Report, Tolerance};
 
@@ -30,29 +33,44 @@ use std::{io::Write, path::Path};
 
 use format::Trajectory;
 
-/// Replays one trajectory.
+/// Replays one trajectory through `cpr-core`.
 ///
 /// # Errors
 /// [`TrajectoryError`] for a text that is no trajectory, is cut short, contradicts itself, or was recorded with
 /// hyperparameters that this library does not have; the message names the place. A replay that differs is no
 /// error: see [`Report::passed`].
 pub fn check_text(text: &str) -> Result<Report, TrajectoryError> {
-    let trajectory = Trajectory::parse(text)?;
-    match trajectory.precision {
-        Precision::F32 => replay::replay::<f32>(&trajectory),
-        Precision::F64 => replay::replay::<f64>(&trajectory),
-    }
+    check_text_on(text, &mut engine::Core::default())
 }
 
-/// Replays one file.
+/// [`check_text`] on another engine.
+///
+/// # Errors
+/// As [`check_text`], and [`TrajectoryError::Engine`].
+pub fn check_text_on(text: &str, engine: &mut dyn ReplayEngine) -> Result<Report, TrajectoryError> {
+    replay::replay(&Trajectory::parse(text)?, engine)
+}
+
+/// Replays one file through `cpr-core`.
 ///
 /// # Errors
 /// [`ConformanceError::Read`] for a file that cannot be read as UTF-8 text, [`ConformanceError::Trajectory`] for
 /// one that [`check_text`] refuses; both name the file.
 pub fn check_file(path: &Path) -> Result<Report, ConformanceError> {
+    check_file_on(path, &mut engine::Core::default())
+}
+
+/// [`check_file`] on another engine.
+///
+/// # Errors
+/// As [`check_file`].
+pub fn check_file_on(
+    path: &Path,
+    engine: &mut dyn ReplayEngine,
+) -> Result<Report, ConformanceError> {
     let read = |source| ConformanceError::Read { path: path.to_path_buf(), source };
     let text = std::fs::read_to_string(path).map_err(read)?;
-    check_text(&text)
+    check_text_on(&text, engine)
         .map_err(|source| ConformanceError::Trajectory { path: path.to_path_buf(), source })
 }
 

@@ -1,130 +1,148 @@
-//! The recorded gradients through `cpr-core`, compared after every step.
+//! A trajectory's gradients through an engine, compared after every step.
 
 use cpr_core::{
-    Adaptive, AnyRegularizer, BoundInit, Constraint, ConstraintConfig, ConstraintRule, L2, Real,
-    Regularizer, Shard,
-    base::{Base, BaseRule},
-    base_step, constrained_step, measure,
+    Adaptive, BoundInit, ConstraintConfig, ConstraintRule, L2, Real, Regularizer, base::Base,
+    measure,
 };
 
 use super::{
-    Checks, Mismatch, Report, TrajectoryError,
+    Checks, Mismatch, Precision, ReplayEngine, ReplayParameter, ReplaySetup, Report, Standing,
+    TrajectoryError,
     base::BaseChoice,
+    engine::Group,
     format::{Parameter, Recorded, Step, Trajectory},
     mapping::Recipe,
     report::Place,
 };
 
-/// Replays a trajectory in the precision of `T`.
-pub(super) fn replay<T: Real>(trajectory: &Trajectory) -> Result<Report, TrajectoryError> {
-    match trajectory.method.base {
-        BaseChoice::Sgd(base) => replay_over::<T, _, 0>(trajectory, base),
-        BaseChoice::Momentum(base) => replay_over::<T, _, 1>(trajectory, base),
-        BaseChoice::Adam(base) => replay_over::<T, _, 2>(trajectory, base),
-        BaseChoice::AmsGrad(base) => replay_over::<T, _, 3>(trajectory, base),
-        BaseChoice::DecayedAdam(base) => replay_over::<T, _, 2>(trajectory, base),
-        BaseChoice::DecayedAmsGrad(base) => replay_over::<T, _, 3>(trajectory, base),
-    }
-}
-
-fn replay_over<T: Real, B: Base<T, M>, const M: usize>(
+/// Replays a trajectory on an engine.
+pub(super) fn replay(
     trajectory: &Trajectory,
-    base: B,
+    engine: &mut dyn ReplayEngine,
 ) -> Result<Report, TrajectoryError> {
+    let failed = |source| TrajectoryError::Engine { source };
+    engine.start(&setup(trajectory)?).map_err(failed)?;
     let mut checks = Checks::default();
     let mut mismatches = Vec::new();
-    for (i, parameter) in trajectory.parameters.iter().enumerate() {
-        // Parameters do not act on each other: each is replayed from its first step to its last.
-        let recipe = trajectory.method.constraint.as_ref().filter(|_| parameter.constrained);
-        let constrained = match recipe {
-            None => None,
-            Some(recipe) => {
-                let constraint = start::<T, B, M>(trajectory, i, recipe, base)?;
-                Some(Constrained::new(recipe, constraint))
+    let mut standings = engine.standings().map_err(failed)?;
+    let mut histories: Vec<Option<History<'_>>> = trajectory
+        .parameters
+        .iter()
+        .zip(&standings)
+        .map(|(parameter, standing)| {
+            let recipe = trajectory.method.constraint.as_ref().filter(|_| parameter.constrained)?;
+            let kappa = standing.report.and_then(|report| report.kappa);
+            Some(History { recipe, has_risen: false, kappa, kappa_changed: None })
+        })
+        .collect();
+
+    for (t, step) in (1u64..).zip(&trajectory.steps) {
+        engine.step(step.lr, &step.grads).map_err(failed)?;
+        standings = engine.standings().map_err(failed)?;
+        complete(trajectory, &standings)?;
+        for (i, (parameter, standing)) in trajectory.parameters.iter().zip(&standings).enumerate() {
+            for (j, (&replayed, &recorded)) in
+                standing.theta.iter().zip(&step.params[i]).enumerate()
+            {
+                let recorded = trajectory.precision.round(recorded);
+                let place = || Place { step: t, parameter: &parameter.name, element: Some(j) };
+                Checks::see(&mut checks.theta, replayed, recorded, place);
             }
-        };
-        let mut group = Group::<T, M>::new(parameter);
-        let mut constrained = constrained;
-        for (t, step) in (1u64..).zip(&trajectory.steps) {
-            let scalars = base.at(t, step.lr);
-            let constraint = constrained.as_mut().map(|own| &mut own.constraint);
-            group.step(parameter, &step.grads[i], &scalars, step.lr, constraint)?;
-            let place = |element| Place { step: t, parameter: &parameter.name, element };
-            for (j, (&replayed, &recorded)) in group.theta.iter().zip(&step.params[i]).enumerate() {
-                // Recorded numbers are of the file's precision: the rounding is that of the decimals.
-                let recorded = T::from_f64(recorded).to_f64();
-                Checks::see(&mut checks.theta, replayed.to_f64(), recorded, || place(Some(j)));
-            }
-            if let (Some(own), Some(recorded)) = (&mut constrained, step.constraints[i]) {
-                own.compare(t, &recorded, parameter, &mut checks, &mut mismatches);
+            if let (Some(own), Some(recorded)) = (&mut histories[i], step.constraints[i]) {
+                own.compare(t, standing, &recorded, parameter, &mut checks, &mut mismatches);
             }
         }
-        if let (Some(own), Some(recorded)) = (&constrained, parameter.kappa_changed)
+    }
+
+    let last = u64::try_from(trajectory.steps.len()).unwrap_or(u64::MAX);
+    for (i, (parameter, standing)) in trajectory.parameters.iter().zip(&standings).enumerate() {
+        if let (Some(own), Some(recorded)) = (&histories[i], parameter.kappa_changed)
             && own.kappa_changed != recorded
         {
             mismatches.push(Mismatch::kappa_changed(&parameter.name, recorded, own.kappa_changed));
         }
-        let last = u64::try_from(trajectory.steps.len()).unwrap_or(u64::MAX);
         for moment in &trajectory.last[i] {
-            let values = group.moments.get(moment.index).map_or(&[][..], Vec::as_slice);
+            let values = standing.moments.get(moment.index).map_or(&[][..], Vec::as_slice);
+            let name = format!("{}.{}", parameter.name, moment.name);
             for (j, (&replayed, &recorded)) in values.iter().zip(&moment.values).enumerate() {
-                let name = format!("{}.{}", parameter.name, moment.name);
-                let recorded = T::from_f64(recorded).to_f64();
-                Checks::see(&mut checks.moments, replayed.to_f64(), recorded, || Place {
-                    step: last,
-                    parameter: &name,
-                    element: Some(j),
-                });
+                let recorded = trajectory.precision.round(recorded);
+                let place = || Place { step: last, parameter: &name, element: Some(j) };
+                Checks::see(&mut checks.moments, replayed, recorded, place);
             }
         }
     }
     Ok(Report::new(trajectory, checks, mismatches))
 }
 
-/// One parameter and its moments.
-struct Group<T, const M: usize> {
-    theta: Vec<T>,
-    moments: [Vec<T>; M],
+/// An engine that leaves parameters, elements or moments out would not be compared there.
+fn complete(trajectory: &Trajectory, standings: &[Standing]) -> Result<(), TrajectoryError> {
+    let moments = trajectory.method.base.moments().len();
+    let fits = |(parameter, standing): (&Parameter, &Standing)| {
+        let n = parameter.init.len();
+        standing.theta.len() == n
+            && standing.moments.len() == moments
+            && standing.moments.iter().all(|moment| moment.len() == n)
+            && standing.report.is_some() == parameter.constrained
+    };
+    let pairs = trajectory.parameters.iter().zip(standings);
+    if standings.len() == trajectory.parameters.len() && pairs.into_iter().all(fits) {
+        return Ok(());
+    }
+    Err(TrajectoryError::Engine { source: "it does not tell of all parameters and moments".into() })
 }
 
-impl<T: Real, const M: usize> Group<T, M> {
-    fn new(parameter: &Parameter) -> Self {
-        let theta: Vec<T> = parameter.init.iter().map(|&x| T::from_f64(x)).collect();
-        let moments = core::array::from_fn(|_| vec![T::ZERO; theta.len()]);
-        Self { theta, moments }
-    }
-
-    fn step<S: BaseRule<T, M>, R: Regularizer>(
-        &mut self,
-        parameter: &Parameter,
-        grads: &[f64],
-        scalars: &S,
-        lr: f64,
-        constraint: Option<&mut Constraint<R>>,
-    ) -> Result<(), TrajectoryError> {
-        let grads: Vec<T> = grads.iter().map(|&g| T::from_f64(g)).collect();
-        let moments = self.moments.each_mut().map(Vec::as_mut_slice);
-        let shard = Shard::new(&mut self.theta, &grads, moments).map_err(|source| {
-            TrajectoryError::Shard { parameter: parameter.name.clone(), source }
-        })?;
-        match constraint {
-            None => base_step(scalars, shard),
-            Some(constraint) => constrained_step(constraint, scalars, lr, shard),
+/// What an engine is to replay.
+fn setup(trajectory: &Trajectory) -> Result<ReplaySetup, TrajectoryError> {
+    fn over<T: Real>(trajectory: &Trajectory) -> Result<ReplaySetup, TrajectoryError> {
+        match trajectory.method.base {
+            BaseChoice::Sgd(base) => setup_over::<T, _, 0>(trajectory, base),
+            BaseChoice::Momentum(base) => setup_over::<T, _, 1>(trajectory, base),
+            BaseChoice::Adam(base) => setup_over::<T, _, 2>(trajectory, base),
+            BaseChoice::AmsGrad(base) => setup_over::<T, _, 3>(trajectory, base),
+            BaseChoice::DecayedAdam(base) => setup_over::<T, _, 2>(trajectory, base),
+            BaseChoice::DecayedAmsGrad(base) => setup_over::<T, _, 3>(trajectory, base),
         }
-        Ok(())
+    }
+    match trajectory.precision {
+        Precision::F32 => over::<f32>(trajectory),
+        Precision::F64 => over::<f64>(trajectory),
     }
 }
 
-/// The constraint of parameter `i` before the first step.
-fn start<T: Real, B: Base<T, M>, const M: usize>(
+fn setup_over<T: Real, B: Base<T, M>, const M: usize>(
+    trajectory: &Trajectory,
+    base: B,
+) -> Result<ReplaySetup, TrajectoryError> {
+    let Trajectory { precision, method, .. } = trajectory;
+    let mut parameters = Vec::with_capacity(trajectory.parameters.len());
+    for (i, parameter) in trajectory.parameters.iter().enumerate() {
+        let recipe = method.constraint.as_ref().filter(|_| parameter.constrained);
+        let config =
+            recipe.map(|recipe| config::<T, B, M>(trajectory, i, recipe, base)).transpose()?;
+        let constraint = config.map(ConstraintRule::new).transpose()?;
+        // Refused here with the parameter's name, before an engine is asked.
+        let theta = Group::<T, M>::new(&parameter.init).theta;
+        constraint.map(|rule| rule.start_from(&theta)).transpose().map_err(|source| {
+            TrajectoryError::Group { parameter: parameter.name.clone(), source }
+        })?;
+        parameters.push(ReplayParameter {
+            name: parameter.name.clone(),
+            init: parameter.init.iter().map(|&x| precision.round(x)).collect(),
+            constraint,
+        });
+    }
+    Ok(ReplaySetup { precision: *precision, base: method.base, parameters })
+}
+
+/// The constraint of parameter `i`, with what the published code does in the library's terms.
+fn config<T: Real, B: Base<T, M>, const M: usize>(
     trajectory: &Trajectory,
     i: usize,
     recipe: &Recipe,
     base: B,
-) -> Result<Constraint<AnyRegularizer>, TrajectoryError> {
+) -> Result<ConstraintConfig<cpr_core::AnyRegularizer>, TrajectoryError> {
     let parameter = &trajectory.parameters[i];
-    let in_group = |source| TrajectoryError::Group { parameter: parameter.name.clone(), source };
-    let theta = Group::<T, M>::new(parameter).theta;
+    let theta = Group::<T, M>::new(&parameter.init).theta;
     let mut config = recipe.config;
     match config.bound {
         // Refused by the library, since it holds the parameters at zero for ever; the published code does it.
@@ -141,7 +159,7 @@ fn start<T: Real, B: Base<T, M>, const M: usize>(
         }
         _ => {}
     }
-    ConstraintRule::new(config)?.start_from(&theta).map_err(in_group)
+    Ok(config)
 }
 
 /// The step at which Σθ² inflects. Until then nothing is constrained, so that one run of the base optimizer
@@ -155,40 +173,39 @@ fn inflection_of_squares<T: Real, B: Base<T, M>, const M: usize>(
     let parameter = &trajectory.parameters[i];
     let in_group = |source| TrajectoryError::Group { parameter: parameter.name.clone(), source };
     let config = ConstraintConfig { mu: 0.0, ..ConstraintConfig::new(L2, recipe.config.bound) };
-    let mut group = Group::<T, M>::new(parameter);
+    let mut group = Group::<T, M>::new(&parameter.init);
     let mut watch = ConstraintRule::new(config)?.start_from(&group.theta).map_err(in_group)?;
     for (t, step) in (1u64..).zip(&trajectory.steps) {
         let Step { lr, grads, .. } = step;
-        group.step(parameter, &grads[i], &base.at(t, *lr), *lr, Some(&mut watch))?;
+        let step = group.step(&grads[i], &base.at(t, *lr), *lr, Some(&mut watch));
+        step.map_err(|source| TrajectoryError::Shard {
+            parameter: parameter.name.clone(),
+            source,
+        })?;
     }
     Ok(watch.bound().set_at())
 }
 
-/// A constraint in replay, and what the file's conventions need to know of its past.
-struct Constrained<'a> {
+/// What the file's conventions need to know of a constraint's past.
+struct History<'a> {
     recipe: &'a Recipe,
-    constraint: Constraint<AnyRegularizer>,
     has_risen: bool,
     kappa: Option<f64>,
     kappa_changed: Option<u64>,
 }
 
-impl<'a> Constrained<'a> {
-    fn new(recipe: &'a Recipe, constraint: Constraint<AnyRegularizer>) -> Self {
-        let kappa = constraint.bound().kappa();
-        Self { recipe, constraint, has_risen: false, kappa, kappa_changed: None }
-    }
-
+impl History<'_> {
     /// Compares with what was recorded after step `t`.
     fn compare(
         &mut self,
         t: u64,
+        standing: &Standing,
         recorded: &Recorded,
         parameter: &Parameter,
         checks: &mut Checks,
         mismatches: &mut Vec<Mismatch>,
     ) {
-        let report = self.constraint.report();
+        let Some(report) = standing.report else { return };
         self.has_risen |= report.is_active();
         if report.kappa != self.kappa && self.kappa_changed.is_none() {
             self.kappa_changed = Some(t);

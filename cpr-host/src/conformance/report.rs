@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cpr_core::Real;
 use serde::Serialize;
 
 use super::format::Trajectory;
@@ -14,6 +15,17 @@ pub enum Precision {
     F32,
     /// Double.
     F64,
+}
+
+impl Precision {
+    /// The number of this precision nearest to `value`, as f64.
+    #[must_use]
+    pub fn round(self, value: f64) -> f64 {
+        match self {
+            Self::F32 => f32::from_f64(value).to_f64(),
+            Self::F64 => value,
+        }
+    }
 }
 
 impl fmt::Display for Precision {

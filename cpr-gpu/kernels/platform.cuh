@@ -1,0 +1,78 @@
+// What the kernels are written in: CUDA, or C++ that runs the same source block by block on a CPU.
+//
+// A kernel is a sequence of phases: `THREADS { ... }` runs once for each thread of the block, and `SYNC` ends the
+// phase (`APART` where the next one needs nothing of it). No variable of a thread lives across a SYNC; what does is shared by the block and the same in all of its
+// threads. On CUDA a phase is plain code and SYNC a barrier; on the CPU it is a loop over the threads, in an order
+// that a test may turn around, and a phase that begins before the last one was ended stops the program.
+#pragma once
+
+#ifdef __CUDACC__
+#include <math.h>
+#define HD __host__ __device__ __forceinline__
+#define THREADS
+#define SYNC __syncthreads()
+#define APART
+#define BLOCKS(threads, per_multiprocessor) __launch_bounds__(threads, per_multiprocessor)
+#else
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#define HD inline
+#define __global__
+#define __device__
+#define __shared__ static
+#define __grid_constant__
+#define BLOCKS(threads, per_multiprocessor)
+struct Index {
+    unsigned x;
+};
+inline Index blockIdx, gridDim, blockDim, threadIdx;
+inline bool backwards = false;
+inline bool ended = true;
+inline unsigned open_phase() {
+    if (!ended) {
+        fprintf(stderr, "a phase begins without a SYNC after the last one\n");
+        abort();
+    }
+    ended = false;
+    return 0;
+}
+#define THREADS                                                                       \
+    for (unsigned turn = open_phase();                                                \
+         turn < blockDim.x                                                            \
+         && ((threadIdx.x = backwards ? blockDim.x - 1 - turn : turn), true);         \
+         ++turn)
+#define SYNC ended = true
+#define APART SYNC
+using u64_ = unsigned long long;
+inline u64_ atomicAdd(u64_* at, u64_ more) {
+    u64_ before = *at;
+    *at += more;
+    return before;
+}
+#endif
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+/// Elements of a chunk, and lanes of its sums: those of cpr_core.
+constexpr u32 CHUNK = 4096;
+constexpr u32 LANES = 16;
+/// Threads of a block of every kernel.
+constexpr u32 BLOCK = 256;
+/// Elements that a thread loads at once.
+constexpr u32 QUAD = 4;
+
+/// The bits of a value as another type of its size.
+template <class To, class From>
+HD To bits(From from) {
+    static_assert(sizeof(To) == sizeof(From), "bits of one size");
+    union {
+        From from;
+        To to;
+    } both;
+    both.from = from;
+    return both.to;
+}

@@ -1,0 +1,144 @@
+// x^a for x >= 0: cpr_core's power.rs, operation by operation; its comments say why.
+#pragma once
+#include "real.cuh"
+
+enum PowerRule : u32 { SQUARE_ROOT, IDENTITY, THREE_HALVES, SQUARE, GENERAL };
+
+/// a and 2a/ln 2, cut so that products of the upper parts are exact.
+template <class T>
+struct Power {
+    u32 rule;
+    T exponent_high, exponent_low, factor, factor_high, factor_low;
+};
+
+template <class T>
+HD Power<T> power_of(double exponent);
+
+HD u32 power_rule(double exponent) {
+    return exponent == 0.5   ? SQUARE_ROOT
+           : exponent == 1.0 ? IDENTITY
+           : exponent == 1.5 ? THREE_HALVES
+           : exponent == 2.0 ? SQUARE
+                             : GENERAL;
+}
+
+constexpr double TWO_OVER_LN_2 = 2.8853900817779268;
+constexpr double TWO_OVER_LN_2_REST = 4.0710547481862066e-17;
+
+template <>
+HD Power<double> power_of<double>(double exponent) {
+    double error;
+    double factor = two_product(exponent, TWO_OVER_LN_2, &error);
+    double rest = error + exponent * TWO_OVER_LN_2_REST;
+    double exponent_high = leading_bits(exponent, 11), factor_high = leading_bits(factor, 27);
+    return {power_rule(exponent), exponent_high, exponent - exponent_high, factor, factor_high,
+            (factor - factor_high) + rest};
+}
+
+template <>
+HD Power<float> power_of<float>(double exponent) {
+    double error;
+    double factor = two_product(exponent, TWO_OVER_LN_2, &error);
+    double exponent_high = leading_bits(exponent, 37), factor_high = leading_bits(factor, 41);
+    return {power_rule(exponent), (float)exponent_high, (float)(exponent - exponent_high),
+            (float)factor, (float)factor_high, (float)(factor - factor_high)};
+}
+
+template <class T>
+HD T clamped(T value, T limit) {
+    value = value < limit ? value : limit;
+    return value > -limit ? value : -limit;
+}
+
+HD float raise_general(float x, const Power<float>& a) {
+    const float tiniest = 1.40129846432481707e-45f, round = 12582912.0f; // 1.5·2^23
+    bool subnormal = x < Real<float>::SMALLEST_NORMAL;
+    float m, k;
+    split_exponent(x * (subnormal ? 16777216.0f : 1.0f), &m, &k);
+    k = k - (subnormal ? 24.0f : 0.0f);
+    float numerator = m - 1.0f, denominator = m + 1.0f;
+    float reciprocal = 1.0f / denominator;
+    float s = numerator * reciprocal;
+    float s_high = leading_bits(s, 12), denominator_high = leading_bits(denominator, 12);
+    float denominator_low = m - (denominator_high - 1.0f);
+    float remainder = (numerator - s_high * denominator_high) - s_high * denominator_low;
+    float square = s * s;
+    float tail = (0.33333343f + 0.1999439f * square) + 0.14789975f * (square * square);
+    float rest = remainder * reciprocal + (s * square) * tail;
+    float whole = a.exponent_high * k;
+    float part = a.factor_high * s_high;
+    float small = a.exponent_low * k + (a.factor_low * s_high + a.factor * rest);
+    float shifted = clamped(whole + part, 250.0f) + round;
+    float n = shifted - round;
+    float r = ((whole - n) + part) + small;
+    float r2 = r * r;
+    float mantissa = 1.0f
+                     + r * (((float)LN_2 + 0.2402265f * r)
+                            + r2 * ((5.550343e-2f + 9.61807e-3f * r)
+                                    + r2 * (1.3397961e-3f + 1.5459307e-4f * r)));
+    u32 exponent = bits<u32>(shifted) - (bits<u32>(round) - 254u);
+    u32 half = exponent >> 1, other_half = exponent - half;
+    bool ordinary = x >= tiniest && x <= Real<float>::MAX;
+    return ordinary ? mantissa * bits<float>(half << 23) * bits<float>(other_half << 23) : x;
+}
+
+HD double cubic(double c0, double c1, double c2, double c3, double x, double x2) {
+    return (c0 + c1 * x) + (c2 + c3 * x) * x2;
+}
+
+/// 2^n for `shifted` = n + 1.5·2^52.
+HD double power_of_two(double shifted) {
+    return bits<double>((bits<u64>(shifted) << 52) + 0x3ff0000000000000ull);
+}
+
+HD double raise_general(double x, const Power<double>& a) {
+    const double tiniest = 4.94065645841246544e-324, round = 6755399441055744.0; // 1.5·2^52
+    bool subnormal = x < Real<double>::SMALLEST_NORMAL;
+    double m, k;
+    split_exponent(x * (subnormal ? 18014398509481984.0 : 1.0), &m, &k);
+    k = k - (subnormal ? 54.0 : 0.0);
+    double numerator = m - 1.0, denominator = m + 1.0;
+    double reciprocal = 1.0 / denominator;
+    double s = numerator * reciprocal;
+    double s_high = leading_bits(s, 27), denominator_high = leading_bits(denominator, 27);
+    double denominator_low = m - (denominator_high - 1.0);
+    double remainder = (numerator - s_high * denominator_high) - s_high * denominator_low;
+    double s_low = remainder * reciprocal;
+    double square = s * s, fourth = square * square;
+    double tail = cubic(0.3333333333333333, 0.2000000000000044, 0.14285714285401804,
+                        0.11111111195857372, square, fourth)
+                  + cubic(9.090897820022362e-2, 7.693119853805562e-2, 6.634386505101608e-2,
+                          6.543313745598621e-2, square, fourth)
+                        * (fourth * fourth);
+    double rest = s_low + (s * square) * tail;
+    double whole = a.exponent_high * k;
+    double part = a.factor_high * s_high;
+    double small = a.exponent_low * k + (a.factor_low * s_high + a.factor * rest);
+    double shifted = clamped(whole + (part + small), 1100.0) + round;
+    double n = shifted - round;
+    double r = clamped(((whole - n) + part) + small, 1.0);
+    double r2 = r * r, r4 = r2 * r2;
+    double upper = cubic(1.3333558146410099e-3, 1.5403530461987697e-4, 1.5252733840630631e-5,
+                         1.3215430975328317e-6, r, r2)
+                   + ((1.0178056256133606e-7 + 7.0747733321519556e-9 * r)
+                      + 4.456126507941785e-10 * r2)
+                         * r4;
+    double lower = cubic(LN_2, 0.2402265069591012, 5.5504108664821604e-2, 9.61812910759406e-3, r,
+                         r2);
+    double mantissa = 1.0 + r * (lower + upper * r4);
+    double half = n * 0.5 + round;
+    double other_half = (n - (half - round)) + round;
+    bool ordinary = x >= tiniest && x <= Real<double>::MAX;
+    return ordinary ? mantissa * power_of_two(half) * power_of_two(other_half) : x;
+}
+
+template <class T>
+HD T raise(T x, const Power<T>& a) {
+    switch (a.rule) {
+        case SQUARE_ROOT: return root(x);
+        case IDENTITY: return x;
+        case THREE_HALVES: return x * root(x);
+        case SQUARE: return x * x;
+        default: return raise_general(x, a);
+    }
+}

@@ -1,0 +1,382 @@
+//! One parameter on the CPU: its moments, its master weights, its constraint, and its step.
+
+use std::cell::Cell;
+
+use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Var};
+use cpr_core::{
+    AnyRegularizer, CHUNK, Constraint, Merge, Observed, Pairwise, Real,
+    base::{self, Base as _, BaseRule},
+    base_step, measure,
+};
+use cpr_host::parallel::Workers;
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+
+use super::{
+    gradient::{Slice, Source, offsets, unexpected},
+    passes::{self, Part},
+};
+use crate::group::{Base, Parameter, ParameterState, Values};
+
+/// A base rule with the moments that it keeps.
+#[derive(Debug)]
+pub(super) enum Rule<T> {
+    Sgd(base::Sgd, [Vec<T>; 0]),
+    Momentum(base::Momentum, [Vec<T>; 1]),
+    Adam(base::Adam, [Vec<T>; 2]),
+    AmsGrad(base::AmsGrad, [Vec<T>; 3]),
+    DecayedAdam(base::Decayed<base::Adam>, [Vec<T>; 2]),
+    DecayedAmsGrad(base::Decayed<base::AmsGrad>, [Vec<T>; 3]),
+}
+
+impl<T: Real> Rule<T> {
+    fn new(base: Base, elements: usize) -> Self {
+        fn zeros<T: Real, const M: usize>(elements: usize) -> [Vec<T>; M] {
+            std::array::from_fn(|_| vec![T::ZERO; elements])
+        }
+        match base {
+            Base::Sgd(rule) => Self::Sgd(rule, zeros(elements)),
+            Base::Momentum(rule) => Self::Momentum(rule, zeros(elements)),
+            Base::Adam(rule) => Self::Adam(rule, zeros(elements)),
+            Base::AmsGrad(rule) => Self::AmsGrad(rule, zeros(elements)),
+            Base::DecayedAdam(rule) => Self::DecayedAdam(rule, zeros(elements)),
+            Base::DecayedAmsGrad(rule) => Self::DecayedAmsGrad(rule, zeros(elements)),
+        }
+    }
+
+    fn moments(&self) -> &[Vec<T>] {
+        match self {
+            Self::Sgd(_, moments) => moments,
+            Self::Momentum(_, moments) => moments,
+            Self::Adam(_, moments) | Self::DecayedAdam(_, moments) => moments,
+            Self::AmsGrad(_, moments) | Self::DecayedAmsGrad(_, moments) => moments,
+        }
+    }
+
+    fn moments_mut(&mut self) -> &mut [Vec<T>] {
+        match self {
+            Self::Sgd(_, moments) => moments,
+            Self::Momentum(_, moments) => moments,
+            Self::Adam(_, moments) | Self::DecayedAdam(_, moments) => moments,
+            Self::AmsGrad(_, moments) | Self::DecayedAmsGrad(_, moments) => moments,
+        }
+    }
+
+    /// The four phases on a whole parameter.
+    fn step<G: Source<T>>(&mut self, theta: &mut [T], grads: &[G], step: Step<'_>) {
+        let Step { t, lr, .. } = step;
+        match self {
+            Self::Sgd(rule, moments) => phases(&rule.at(t, lr), theta, grads, moments, step),
+            Self::Momentum(rule, moments) => phases(&rule.at(t, lr), theta, grads, moments, step),
+            Self::Adam(rule, moments) => phases(&rule.at(t, lr), theta, grads, moments, step),
+            Self::AmsGrad(rule, moments) => phases(&rule.at(t, lr), theta, grads, moments, step),
+            Self::DecayedAdam(rule, moments) => {
+                phases(&rule.at(t, lr), theta, grads, moments, step);
+            }
+            Self::DecayedAmsGrad(rule, moments) => {
+                phases(&rule.at(t, lr), theta, grads, moments, step);
+            }
+        }
+    }
+}
+
+/// What a step of one parameter needs beside its slices.
+struct Step<'a> {
+    workers: &'a Workers,
+    t: u64,
+    lr: f64,
+    scale: Option<f64>,
+    constraint: Option<&'a mut Constraint<AnyRegularizer>>,
+    observed: &'a mut [Observed],
+}
+
+fn phases<T, G, S, const M: usize>(
+    base: &S,
+    theta: &mut [T],
+    grads: &[G],
+    moments: &mut [Vec<T>; M],
+    step: Step<'_>,
+) where
+    T: Real,
+    G: Source<T>,
+    S: BaseRule<T, M> + Sync,
+{
+    let Step { workers, lr, scale, constraint, observed, .. } = step;
+    let moments = moments.each_mut().map(Vec::as_mut_slice);
+    let part = Part { theta: &mut *theta, grads, moments, observed: &mut *observed };
+    let Some(constraint) = constraint else {
+        passes::first(workers, part, scale, &|shard| {
+            base_step(base, shard);
+            Observed::NEUTRAL
+        });
+        return;
+    };
+    // 1: step and observe.
+    let first = constraint.begin(lr);
+    passes::first(workers, part, scale, &|shard| first.run(base, shard));
+    // 2 and 3: merge in the order of the chunks, update.
+    let mut whole = Pairwise::new();
+    whole.extend(observed.iter().copied());
+    let correction = constraint.update(&whole.finish(), lr);
+    // 4: correct, where there is anything to correct.
+    if !correction.is_identity() {
+        passes::correct(workers, theta, observed, &correction);
+        constraint.count_stopped(observed.iter().map(|observed| observed.stopped).sum());
+    }
+}
+
+/// The state in the type of master weights.
+#[derive(Debug)]
+enum State {
+    F32(Rule<f32>),
+    F64(Rule<f64>),
+    /// Of a bf16 or f16 variable, with its master weights.
+    Half(Rule<f32>, Vec<f32>),
+}
+
+/// One parameter of the engine.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) name: String,
+    pub(super) var: Var,
+    pub(super) elements: usize,
+    pub(super) constraint: Option<Constraint<AnyRegularizer>>,
+    /// One place for each chunk.
+    pub(super) observed: Vec<Observed>,
+    lr_factor: f64,
+    t: u64,
+    state: State,
+}
+
+impl Slot {
+    pub(super) fn new(parameter: Parameter) -> candle_core::Result<Self> {
+        let elements = parameter.elements();
+        let Parameter { name, var, spec, constraint } = parameter;
+        let state = match var.dtype() {
+            DType::F32 => State::F32(Rule::new(spec.base, elements)),
+            DType::F64 => State::F64(Rule::new(spec.base, elements)),
+            _ => State::Half(Rule::new(spec.base, elements), masters(&var)?),
+        };
+        Ok(Self {
+            name,
+            var,
+            elements,
+            constraint,
+            observed: vec![Observed::NEUTRAL; elements.div_ceil(CHUNK)],
+            lr_factor: spec.lr_factor,
+            t: 0,
+            state,
+        })
+    }
+
+    /// One step of the variable, in place.
+    pub(super) fn step(
+        &mut self,
+        workers: &Workers,
+        lr: f64,
+        grads: Slice<'_>,
+        scale: Option<f64>,
+    ) -> candle_core::Result<()> {
+        self.t = self.t.saturating_add(1);
+        let step = Step {
+            workers,
+            t: self.t,
+            lr: lr * self.lr_factor,
+            scale,
+            constraint: self.constraint.as_mut(),
+            observed: &mut self.observed,
+        };
+        self.var.inplace_op1(&InPlace(Cell::new(Some(Work::Step(&mut self.state, grads, step)))))
+    }
+
+    /// Σg² of every chunk to its place in `observed`.
+    pub(super) fn squares(
+        &mut self,
+        workers: &Workers,
+        grads: Slice<'_>,
+    ) -> candle_core::Result<()> {
+        let observed = &mut self.observed;
+        match grads {
+            Slice::F32(grads) => passes::squares::<f32, _>(workers, grads, observed),
+            Slice::F64(grads) => passes::squares::<f64, _>(workers, grads, observed),
+            Slice::Bf16(grads) => passes::squares::<f32, _>(workers, grads, observed),
+            Slice::F16(grads) => passes::squares::<f32, _>(workers, grads, observed),
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(&self) -> Result<ParameterState, crate::Error> {
+        let (theta, moments) = match &self.state {
+            State::F32(rule) => (
+                Values::F32(self.var.flatten_all()?.to_vec1()?),
+                rule.moments().iter().cloned().map(Values::F32).collect(),
+            ),
+            State::F64(rule) => (
+                Values::F64(self.var.flatten_all()?.to_vec1()?),
+                rule.moments().iter().cloned().map(Values::F64).collect(),
+            ),
+            State::Half(rule, masters) => (
+                Values::F32(masters.clone()),
+                rule.moments().iter().cloned().map(Values::F32).collect(),
+            ),
+        };
+        Ok(ParameterState { theta, moments, steps: self.t, constraint: self.constraint })
+    }
+
+    pub(super) fn write(
+        &mut self,
+        workers: &Workers,
+        state: ParameterState,
+    ) -> candle_core::Result<()> {
+        let ParameterState { theta, moments, steps, constraint } = state;
+        let op = InPlace(Cell::new(Some(Work::Write(workers, &mut self.state, theta))));
+        self.var.inplace_op1(&op)?;
+        for (index, moment) in moments.into_iter().enumerate() {
+            match (&mut self.state, moment) {
+                (State::F32(rule) | State::Half(rule, _), Values::F32(values)) => {
+                    replace(rule.moments_mut(), index, values);
+                }
+                (State::F64(rule), Values::F64(values)) => {
+                    replace(rule.moments_mut(), index, values);
+                }
+                _ => return Err(unexpected(self.var.dtype())),
+            }
+        }
+        self.t = steps;
+        self.constraint = constraint;
+        Ok(())
+    }
+
+    /// Takes the variable's value as it is.
+    pub(super) fn reobserve(&mut self) -> candle_core::Result<()> {
+        if let State::Half(_, own) = &mut self.state {
+            *own = masters(&self.var)?;
+        }
+        if let Some(constraint) = &mut self.constraint {
+            let regularizer = constraint.rule().config().regularizer;
+            let statistic = match &self.state {
+                State::Half(_, masters) => measure(&regularizer, masters),
+                State::F32(_) => measure(&regularizer, &self.var.flatten_all()?.to_vec1::<f32>()?),
+                State::F64(_) => measure(&regularizer, &self.var.flatten_all()?.to_vec1::<f64>()?),
+            };
+            constraint.reobserve(&statistic);
+        }
+        Ok(())
+    }
+}
+
+/// The variable's value in f32.
+fn masters(var: &Var) -> candle_core::Result<Vec<f32>> {
+    var.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
+}
+
+fn replace<T>(moments: &mut [Vec<T>], index: usize, values: Vec<T>) {
+    if let Some(moment) = moments.get_mut(index)
+        && moment.len() == values.len()
+    {
+        *moment = values;
+    }
+}
+
+/// What is done to a variable's storage while it is locked.
+enum Work<'a> {
+    Step(&'a mut State, Slice<'a>, Step<'a>),
+    Write(&'a Workers, &'a mut State, Values),
+}
+
+/// Work for the one call that candle makes.
+struct InPlace<'a>(Cell<Option<Work<'a>>>);
+
+impl InplaceOp1 for InPlace<'_> {
+    fn name(&self) -> &'static str {
+        "cpr-step"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let (start, end) = offsets(layout)?;
+        match (self.0.take(), storage) {
+            (Some(Work::Step(state, grads, step)), storage) => {
+                step_storage(state, storage, start..end, grads, step)
+            }
+            (Some(Work::Write(_, State::F32(_), Values::F32(from))), CpuStorage::F32(values)) => {
+                copy(&from, &mut values[start..end])
+            }
+            (Some(Work::Write(_, State::F64(_), Values::F64(from))), CpuStorage::F64(values)) => {
+                copy(&from, &mut values[start..end])
+            }
+            (Some(Work::Write(workers, State::Half(_, own), Values::F32(from))), storage) => {
+                copy(&from, own)?;
+                publish(workers, own, storage, start..end)
+            }
+            (_, storage) => Err(unexpected(dtype(storage))),
+        }
+    }
+}
+
+fn step_storage(
+    state: &mut State,
+    storage: &mut CpuStorage,
+    range: std::ops::Range<usize>,
+    grads: Slice<'_>,
+    step: Step<'_>,
+) -> candle_core::Result<()> {
+    match (state, storage, grads) {
+        (State::F32(rule), CpuStorage::F32(values), Slice::F32(grads)) => {
+            rule.step(&mut values[range], grads, step);
+        }
+        (State::F64(rule), CpuStorage::F64(values), Slice::F64(grads)) => {
+            rule.step(&mut values[range], grads, step);
+        }
+        (State::Half(rule, masters), storage, grads) => {
+            let workers = step.workers;
+            match grads {
+                Slice::F32(grads) => rule.step(masters, grads, step),
+                Slice::Bf16(grads) => rule.step(masters, grads, step),
+                Slice::F16(grads) => rule.step(masters, grads, step),
+                Slice::F64(_) => return Err(unexpected(DType::F64)),
+            }
+            publish(workers, masters, storage, range)?;
+        }
+        (_, storage, _) => return Err(unexpected(dtype(storage))),
+    }
+    Ok(())
+}
+
+/// Master weights, rounded once to the variable's own type.
+fn publish(
+    workers: &Workers,
+    masters: &[f32],
+    storage: &mut CpuStorage,
+    range: std::ops::Range<usize>,
+) -> candle_core::Result<()> {
+    match storage {
+        CpuStorage::BF16(values) => {
+            passes::round(workers, masters, &mut values[range], &|from, to: &mut [bf16]| {
+                to.convert_from_f32_slice(from);
+            });
+        }
+        CpuStorage::F16(values) => {
+            passes::round(workers, masters, &mut values[range], &|from, to: &mut [f16]| {
+                to.convert_from_f32_slice(from);
+            });
+        }
+        other => return Err(unexpected(dtype(other))),
+    }
+    Ok(())
+}
+
+fn copy<T: Copy>(from: &[T], to: &mut [T]) -> candle_core::Result<()> {
+    if from.len() != to.len() {
+        return Err(candle_core::Error::msg(format!(
+            "{} values were given for {} elements",
+            from.len(),
+            to.len()
+        )));
+    }
+    to.copy_from_slice(from);
+    Ok(())
+}
+
+fn dtype(storage: &CpuStorage) -> DType {
+    use candle_core::backend::BackendStorage;
+    storage.dtype()
+}

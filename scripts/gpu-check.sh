@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Every promise of the CUDA path that needs a GPU, in one call of a few minutes:
+#   scripts/gpu-check.sh [target/release/examples/gpu_check]
+# The machine needs a driver of CUDA 13 or later, the CUDA libraries (a toolkit's, or those that PyTorch brings) and no
+# Rust: build the program elsewhere and bring it (strip it first, it holds candle's kernels):
+#   cargo build --release -p cpr-gpu --features cuda --example gpu_check
+# With PyTorch on the machine its fused AdamW is timed for comparison.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+program=${1:-target/release/examples/gpu_check}
+[[ -x $program ]] || { echo "$program is missing: build it with the command at the top of $0"; exit 2; }
+
+libraries=$(python3 - <<'PY' 2>/dev/null || true
+import glob, os, site, sys
+try:
+    import torch
+    roots = [os.path.dirname(os.path.dirname(torch.__file__))]
+except ImportError:
+    roots = site.getsitepackages()
+print(":".join(f for r in roots for f in sorted(glob.glob(os.path.join(r, "nvidia", "*", "lib")))))
+PY
+)
+for folder in ${CUDA_HOME:+"$CUDA_HOME/lib64"} /usr/local/cuda/lib64 /usr/local/nvidia/lib64; do
+  [[ -d $folder ]] && libraries=${libraries:+$libraries:}$folder
+done
+
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || true
+if python3 -c 'import torch' 2>/dev/null; then
+  TORCH_MS=$(timeout 120 python3 scripts/torch_adamw.py) || { echo "torch could not be timed"; TORCH_MS=; }
+  export TORCH_MS
+fi
+# The libraries are for the program alone: torch finds its own.
+LD_LIBRARY_PATH=${libraries}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} timeout 360 "$program"
