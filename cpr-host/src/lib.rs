@@ -5,7 +5,7 @@
 //! [`parallel`]; [`train`] is the loop; [`observe`], [`checkpoint`] and [`run_folder`] write what came out, [`plot`]
 //! and [`summary`] show it. [`cli`] and [`commands`] are the front.
 //!
-//! [`bench`], [`cli`], [`commands`], [`config`] and [`train`] are behind the feature `cli`, which is on by default; without it
+//! [`mod@bench`], [`cli`], [`commands`], [`config`] and [`train`] are behind the feature `cli`, which is on by default; without it
 //! nothing here parses arguments.
 
 #[cfg(feature = "cli")]
