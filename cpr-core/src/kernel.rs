@@ -2,16 +2,16 @@
 
 use crate::{
     base::BaseRule,
-    dispatch::{self, Kernel},
-    observer::{Observer, Unobserved},
+    dispatch::{self, Kernel, Level},
+    observer::{Observer, STRIP, Unobserved, padded},
     real::Real,
     reduce::LANES,
     shard::Shard,
-    shrink::Shrink,
+    shrink::{Shrink, Unmoved},
     statistic::{Observed, Statistic},
 };
 
-/// Phase 1 on one chunk: base step, correction (`BeforeBase`; else none), measure.
+/// Phase 1 on one chunk, block by block: base step, correction (`BeforeBase`; else none), measure.
 struct FirstPass<'a, T, B, S, O, const M: usize> {
     base: B,
     shrink: S,
@@ -122,7 +122,117 @@ where
     S: Shrink<T>,
     O: Observer<T>,
 {
-    dispatch::run(FirstPass { base, shrink, observer, shard })
+    first_pass_at(Level::current(), (base, shrink, observer), shard)
+}
+
+/// Runs phase 1 at one level: in one kernel where all its rules are short, else strip by strip, a kernel for each rule.
+///
+/// Rules that take many operations gain nothing from registers that they cannot share, and a kernel for each
+/// combination of them would multiply the size of the binary.
+#[inline]
+fn first_pass_at<T, B, S, O, const M: usize>(
+    level: Level,
+    rules: (B, S, O),
+    shard: Shard<'_, T, M>,
+) -> Observed
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    if const { B::FINISHES || S::STRIPWISE || O::STRIPWISE } {
+        return strips(level, rules, shard);
+    }
+    let (base, shrink, observer) = rules;
+    dispatch::run_at(level, FirstPass { base, shrink, observer, shard })
+}
+
+/// Phase 1 of one chunk, strip by strip at one level.
+fn strips<T, B, S, O, const M: usize>(
+    level: Level,
+    (base, shrink, observer): (B, S, O),
+    shard: Shard<'_, T, M>,
+) -> Observed
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    let count = shard.theta.len() as u64;
+    let mut lanes = observer.begin();
+    let mut copy = [T::ZERO; STRIP];
+    let mut stopped = 0;
+    for strip in shard.cut::<STRIP>() {
+        let Shard { theta, grad, moments } = strip;
+        let Some(before) = copy.get_mut(..theta.len()) else { continue };
+        for (copy, &element) in before.iter_mut().zip(&*theta) {
+            *copy = element;
+        }
+        let shard = Shard { theta: &mut *theta, grad, moments };
+        let alone = FirstPass { base, shrink: Unmoved, observer: Unobserved, shard };
+        dispatch::run_at(level, alone);
+        if B::FINISHES {
+            dispatch::run_at(level, Finish { base, before, theta });
+        }
+        stopped += dispatch::run_at(level, CorrectFrom { shrink, before, theta });
+        lanes = dispatch::run_at(level, AddStrip { observer, lanes, theta });
+    }
+    Observed { statistic: observer.fold(lanes, count), stopped }
+}
+
+/// What follows the blocks of a base step.
+struct Finish<'a, T, B, const M: usize> {
+    base: B,
+    before: &'a [T],
+    theta: &'a mut [T],
+}
+
+impl<T: Real, B: BaseRule<T, M>, const M: usize> Kernel for Finish<'_, T, B, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.base.finish(self.before, self.theta);
+    }
+}
+
+/// The correction of a strip.
+struct CorrectFrom<'a, T, S> {
+    shrink: S,
+    before: &'a [T],
+    theta: &'a mut [T],
+}
+
+impl<T: Real, S: Shrink<T>> Kernel for CorrectFrom<'_, T, S> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run(self) -> u64 {
+        self.shrink.strip(self.before, self.theta)
+    }
+}
+
+/// The measure of a strip, added.
+struct AddStrip<'a, T, O: Observer<T>>
+where
+    T: Real,
+{
+    observer: O,
+    lanes: O::Lanes,
+    theta: &'a [T],
+}
+
+impl<T: Real, O: Observer<T>> Kernel for AddStrip<'_, T, O> {
+    type Output = O::Lanes;
+
+    #[inline(always)]
+    fn run(self) -> O::Lanes {
+        let mut lanes = self.lanes;
+        self.observer.add_strip(&mut lanes, self.theta);
+        lanes
+    }
 }
 
 /// The base step alone, on one chunk.
@@ -131,7 +241,7 @@ pub(crate) fn base_pass<T: Real, B: BaseRule<T, M>, const M: usize>(
     base: B,
     shard: Shard<'_, T, M>,
 ) {
-    first_pass(base, crate::shrink::Unmoved, Unobserved, shard);
+    first_pass(base, Unmoved, Unobserved, shard);
 }
 
 /// Measures one chunk and changes nothing.
@@ -145,13 +255,9 @@ impl<T: Real, O: Observer<T>> Kernel for Measure<'_, T, O> {
 
     #[inline(always)]
     fn run(self) -> Statistic {
-        let (blocks, tail) = self.theta.as_chunks::<LANES>();
         let mut lanes = self.observer.begin();
-        for block in blocks {
-            self.observer.add(&mut lanes, block, LANES);
-        }
-        if !tail.is_empty() {
-            self.observer.add(&mut lanes, &padded(tail), tail.len());
+        for strip in self.theta.chunks(STRIP) {
+            self.observer.add_strip(&mut lanes, strip);
         }
         self.observer.fold(lanes, self.theta.len() as u64)
     }
@@ -213,15 +319,6 @@ impl<T: Real> Kernel for AllFinite<'_, T> {
 #[must_use]
 pub fn all_finite<T: Real>(values: &[T]) -> bool {
     dispatch::run(AllFinite(values))
-}
-
-#[inline(always)]
-fn padded<T: Real>(tail: &[T]) -> [T; LANES] {
-    let mut block = [T::ZERO; LANES];
-    for (slot, &value) in block.iter_mut().zip(tail) {
-        *slot = value;
-    }
-    block
 }
 
 #[inline(always)]

@@ -21,6 +21,7 @@ use cpr_core::{
 
 use self::passes::{Chunk, Flat};
 use crate::{
+    pages,
     parallel::Workers,
     param::{Grouping, ParamLayout},
 };
@@ -112,7 +113,7 @@ enum Engine<T> {
 impl<T: Real> Engine<T> {
     fn new(spec: &OptimizerSpec, elements: usize) -> Result<Self, OptimError> {
         fn zeros<T: Real, const M: usize>(elements: usize) -> [Vec<T>; M] {
-            std::array::from_fn(|_| vec![T::ZERO; elements])
+            std::array::from_fn(|_| pages::zeros(elements))
         }
         Ok(match (spec.regularized, spec.free) {
             (BaseSpec::Sgd(a), BaseSpec::Sgd(b)) => Self::Sgd([a, b], zeros(elements)),
