@@ -11,53 +11,44 @@ use crate::{
     statistic::{Observed, Statistic},
 };
 
-/// Phase 1 on one chunk, block by block: base step, correction (`BeforeBase`; else none), measure.
-struct FirstPass<'a, T, B, S, O, const M: usize> {
+/// The base step of a strip, block by block, and a correction that is short enough to go along.
+struct Step<'a, T, B, S, const M: usize> {
     base: B,
     shrink: S,
-    observer: O,
     shard: Shard<'a, T, M>,
 }
 
-impl<T, B, S, O, const M: usize> FirstPass<'_, T, B, S, O, M>
+impl<T, B, S, const M: usize> Step<'_, T, B, S, M>
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
-    O: Observer<T>,
 {
     #[inline(always)]
     fn block(
-        (base, shrink, observer): (B, S, O),
+        (base, shrink): (B, S),
         theta: &mut [T; LANES],
         grad: &[T; LANES],
         moments: &mut [[T; LANES]; M],
-        used: usize,
-        lanes: &mut O::Lanes,
     ) -> u32 {
         let before = *theta;
         base.block(theta, grad, moments);
-        let stopped = shrink.block(&before, theta);
-        observer.add(lanes, theta, used);
-        stopped
+        shrink.block(&before, theta)
     }
 }
 
-impl<T, B, S, O, const M: usize> Kernel for FirstPass<'_, T, B, S, O, M>
+impl<T, B, S, const M: usize> Kernel for Step<'_, T, B, S, M>
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
-    O: Observer<T>,
 {
-    type Output = Observed;
+    type Output = u64;
 
     #[inline(always)]
-    fn run(self) -> Observed {
-        let Self { base, shrink, observer, shard: Shard { theta, grad, moments } } = self;
-        let rules = (base, shrink, observer);
-        let count = theta.len() as u64;
-        let mut lanes = observer.begin();
+    fn run(self) -> u64 {
+        let Self { base, shrink, shard: Shard { theta, grad, moments } } = self;
+        let rules = (base, shrink);
         let mut stopped = 0u64;
 
         let (thetas, theta_tail) = theta.as_chunks_mut::<LANES>();
@@ -81,8 +72,7 @@ where
                 }
             }
             let mut block = *theta;
-            stopped +=
-                u64::from(Self::block(rules, &mut block, grad, &mut local, LANES, &mut lanes));
+            stopped += u64::from(Self::block(rules, &mut block, grad, &mut local));
             *theta = block;
             for (local, stored) in local.iter().zip(stored) {
                 if let Some(stored) = stored {
@@ -95,16 +85,14 @@ where
             let mut block = padded(theta_tail);
             let grad = padded(grad_tail);
             let mut local = moment_tails.each_ref().map(|tail| padded(tail));
-            let used = theta_tail.len();
             // A padding element is 0 with gradient 0: no correction carries it through zero.
-            stopped +=
-                u64::from(Self::block(rules, &mut block, &grad, &mut local, used, &mut lanes));
+            stopped += u64::from(Self::block(rules, &mut block, &grad, &mut local));
             unpad(&block, theta_tail);
             for (local, tail) in local.iter().zip(moment_tails) {
                 unpad(local, tail);
             }
         }
-        Observed { statistic: observer.fold(lanes, count), stopped }
+        stopped
     }
 }
 
@@ -125,31 +113,11 @@ where
     first_pass_at(Level::current(), (base, shrink, observer), shard)
 }
 
-/// Runs phase 1 at one level: in one kernel where all its rules are short, else strip by strip, a kernel for each rule.
+/// Runs phase 1 at one level: strip by strip, a kernel for the base step, one for each longer rule, one for the measure.
 ///
-/// Rules that take many operations gain nothing from registers that they cannot share, and a kernel for each
-/// combination of them would multiply the size of the binary.
-#[inline]
+/// What one kernel has written the next finds in the first cache. In one loop the rules would run out of registers, as
+/// would a compiler out of patience with a loop for each combination of them.
 fn first_pass_at<T, B, S, O, const M: usize>(
-    level: Level,
-    rules: (B, S, O),
-    shard: Shard<'_, T, M>,
-) -> Observed
-where
-    T: Real,
-    B: BaseRule<T, M>,
-    S: Shrink<T>,
-    O: Observer<T>,
-{
-    if const { B::FINISHES || S::STRIPWISE || O::STRIPWISE } {
-        return strips(level, rules, shard);
-    }
-    let (base, shrink, observer) = rules;
-    dispatch::run_at(level, FirstPass { base, shrink, observer, shard })
-}
-
-/// Phase 1 of one chunk, strip by strip at one level.
-fn strips<T, B, S, O, const M: usize>(
     level: Level,
     (base, shrink, observer): (B, S, O),
     shard: Shard<'_, T, M>,
@@ -162,24 +130,49 @@ where
 {
     let count = shard.theta.len() as u64;
     let mut lanes = observer.begin();
-    let mut copy = [T::ZERO; STRIP];
     let mut stopped = 0;
+    if const { !(B::FINISHES || S::STRIPWISE || O::OBSERVES) } {
+        stopped = dispatch::run_at(level, Step { base, shrink, shard });
+        return Observed { statistic: observer.fold(lanes, count), stopped };
+    }
     for strip in shard.cut::<STRIP>() {
         let Shard { theta, grad, moments } = strip;
-        let Some(before) = copy.get_mut(..theta.len()) else { continue };
-        for (copy, &element) in before.iter_mut().zip(&*theta) {
-            *copy = element;
-        }
         let shard = Shard { theta: &mut *theta, grad, moments };
-        let alone = FirstPass { base, shrink: Unmoved, observer: Unobserved, shard };
-        dispatch::run_at(level, alone);
-        if B::FINISHES {
-            dispatch::run_at(level, Finish { base, before, theta });
+        if const { B::FINISHES || S::STRIPWISE } {
+            stopped += long_step(level, (base, shrink), shard);
+        } else {
+            stopped += dispatch::run_at(level, Step { base, shrink, shard });
         }
-        stopped += dispatch::run_at(level, CorrectFrom { shrink, before, theta });
-        lanes = dispatch::run_at(level, AddStrip { observer, lanes, theta });
+        if const { O::OBSERVES } {
+            lanes = dispatch::run_at(level, AddStrip { observer, lanes, theta });
+        }
     }
     Observed { statistic: observer.fold(lanes, count), stopped }
+}
+
+/// The base step of a strip, what finishes it, and its correction, one after the other.
+fn long_step<T, B, S, const M: usize>(
+    level: Level,
+    (base, shrink): (B, S),
+    shard: Shard<'_, T, M>,
+) -> u64
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+{
+    let Shard { theta, grad, moments } = shard;
+    let mut copy = [T::ZERO; STRIP];
+    let Some(before) = copy.get_mut(..theta.len()) else { return 0 };
+    for (copy, &element) in before.iter_mut().zip(&*theta) {
+        *copy = element;
+    }
+    let shard = Shard { theta: &mut *theta, grad, moments };
+    dispatch::run_at(level, Step { base, shrink: Unmoved, shard });
+    if const { B::FINISHES } {
+        dispatch::run_at(level, Finish { base, before, theta });
+    }
+    dispatch::run_at(level, CorrectFrom { shrink, before, theta })
 }
 
 /// What follows the blocks of a base step.

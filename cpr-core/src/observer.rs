@@ -11,8 +11,8 @@ pub(crate) trait Observer<T: Real>: Copy {
     /// The running sums.
     type Lanes: Copy;
 
-    /// Whether phase 1 measures strips in place of blocks: where a term takes more than a few operations.
-    const STRIPWISE: bool = false;
+    /// Whether it measures anything.
+    const OBSERVES: bool = true;
 
     /// Sums of nothing.
     fn begin(self) -> Self::Lanes;
@@ -62,6 +62,8 @@ pub(crate) struct Unobserved;
 
 impl<T: Real> Observer<T> for Unobserved {
     type Lanes = ();
+
+    const OBSERVES: bool = false;
 
     #[inline(always)]
     fn begin(self) {}
@@ -122,8 +124,6 @@ pub(crate) struct MomentLanes {
 
 impl<T: Real> Observer<T> for MomentsOf {
     type Lanes = MomentLanes;
-
-    const STRIPWISE: bool = true;
 
     #[inline(always)]
     fn begin(self) -> MomentLanes {

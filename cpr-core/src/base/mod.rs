@@ -91,6 +91,12 @@ impl<T: Real> Intake<T> {
         Self { sign: if maximize { -T::ONE } else { T::ONE }, coupled, keep }
     }
 
+    /// Whether the gradient to follow is the gradient.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.sign == T::ONE && self.coupled == T::ZERO
+    }
+
     /// (decayed θ, gradient to follow).
     #[inline(always)]
     fn of(&self, theta: T, grad: T) -> (T, T) {

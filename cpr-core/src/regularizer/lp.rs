@@ -67,8 +67,6 @@ struct Powers(Power);
 impl<T: Real> Observer<T> for Powers {
     type Lanes = [f64; LANES];
 
-    const STRIPWISE: bool = true;
-
     #[inline(always)]
     fn begin(self) -> Self::Lanes {
         [0.0; LANES]
