@@ -71,6 +71,26 @@ pub(crate) fn run_at<K: Kernel>(level: Level, kernel: K) -> K::Output {
     kernel.run()
 }
 
+/// Bytes of a cache line.
+#[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
+const LINE: usize = 64;
+
+/// Asks for `values` in the first cache, without waiting: for what is read after a stretch of arithmetic.
+///
+/// Elsewhere than on x86-64, and without std, it does nothing.
+#[inline(always)]
+#[cfg_attr(all(feature = "std", target_arch = "x86_64", not(miri)), allow(unsafe_code))]
+pub(crate) fn prefetch<T>(values: &[T]) {
+    #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
+    for line in values.chunks(LINE / size_of::<T>().clamp(1, LINE)) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64; a prefetch reads and writes nothing that a program can see.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(all(feature = "std", target_arch = "x86_64", not(miri))))]
+    let _ = values;
+}
+
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn avx512<K: Kernel>(kernel: K) -> K::Output {

@@ -135,7 +135,16 @@ where
         stopped = dispatch::run_at(level, Step { base, shrink, shard });
         return Observed { statistic: observer.fold(lanes, count), stopped };
     }
-    for strip in shard.cut::<STRIP>() {
+    let mut strips = shard.cut::<STRIP>().peekable();
+    while let Some(strip) = strips.next() {
+        if const { B::FINISHES || S::STRIPWISE }
+            && let Some(next) = strips.peek()
+        {
+            // Arithmetic and memory take turns otherwise: no load is in flight while a strip is worked on.
+            dispatch::prefetch(next.theta);
+            dispatch::prefetch(next.grad);
+            next.moments.iter().for_each(|moment| dispatch::prefetch(moment));
+        }
         let Shard { theta, grad, moments } = strip;
         let shard = Shard { theta: &mut *theta, grad, moments };
         if const { B::FINISHES || S::STRIPWISE } {

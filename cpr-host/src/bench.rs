@@ -3,7 +3,8 @@
 //! All variants of a table run in one process on the same parameters and gradients. In every round each is timed beside
 //! an AdamW of its own, once before and once after it in turns, so that the machine's other load meets both. A figure is
 //! the median over the rounds; a ratio is the median of the pairs' ratios, with its interval at 95 % from order
-//! statistics, which assumes nothing about the distribution.
+//! statistics, which assumes nothing about the distribution. All work on the same memory, moments included: where the
+//! system has put a buffer changes the time of a step by more than what is measured here.
 
 mod interval;
 mod shapes;
@@ -121,7 +122,14 @@ pub fn run(
 /// What is timed: an optimizer, or the plain loop.
 enum Lane {
     Optimizer(Variant, Box<Optimizer<f32>>),
-    Plain(streams::Streams),
+    Plain,
+}
+
+/// What all of them work on.
+struct Memory {
+    theta: Vec<f32>,
+    grads: Vec<f32>,
+    moments: [Vec<f32>; 2],
 }
 
 impl Lane {
@@ -129,9 +137,12 @@ impl Lane {
     fn time(
         &mut self,
         workers: &Workers,
-        (theta, grads): (&mut [f32], &mut [f32]),
+        Memory { theta, grads, moments }: &mut Memory,
         steps: usize,
     ) -> Result<f64, BenchError> {
+        if let Self::Optimizer(_, optimizer) = self {
+            optimizer.exchange_moments(moments);
+        }
         let start = Instant::now();
         for _ in 0..steps {
             match self {
@@ -140,16 +151,20 @@ impl Lane {
                     stepped
                         .map_err(|source| BenchError::Optimizer { variant: *variant, source })?;
                 }
-                Self::Plain(streams) => streams.step(workers, theta, grads),
+                Self::Plain => streams::step(workers, theta, grads, moments),
             }
         }
-        Ok(start.elapsed().as_secs_f64() / count(steps))
+        let seconds = start.elapsed().as_secs_f64();
+        if let Self::Optimizer(_, optimizer) = self {
+            optimizer.exchange_moments(moments);
+        }
+        Ok(seconds / count(steps))
     }
 
     fn title(&self) -> &'static str {
         match self {
             Self::Optimizer(variant, _) => variant.title(),
-            Self::Plain(_) => "a plain loop over the same seven streams",
+            Self::Plain => "a plain loop over the same seven streams",
         }
     }
 
@@ -164,23 +179,23 @@ impl Lane {
 
 fn measure(plan: &BenchPlan, shapes: Shapes, workers: &Workers) -> Result<Table, BenchError> {
     let layout = ParamLayout::new(shapes.parameters())?;
-    let (mut theta, mut grads) = values(&layout);
+    let mut memory = values(&layout);
     let variants = plan.only.map_or(Variant::ALL.to_vec(), |variant| vec![variant]);
     let mut lanes = Vec::new();
     for variant in variants {
-        let optimizer = variant.optimizer(&layout, Grouping::default(), &mut theta);
+        let optimizer = variant.optimizer(&layout, Grouping::default(), &mut memory.theta);
         let optimizer = optimizer.map_err(|source| BenchError::Optimizer { variant, source })?;
         lanes.push(Lane::Optimizer(variant, Box::new(optimizer)));
     }
     if plan.only.is_none() {
-        lanes.push(Lane::Plain(streams::Streams::new(layout.len())));
+        lanes.push(Lane::Plain);
     }
     let Some((base, others)) = lanes.split_first_mut() else {
         return Err(BenchError::Output(io::Error::other("no variant to measure")));
     };
 
     let steps = LEAST.div_ceil(layout.len());
-    let mut time = |lane: &mut Lane| lane.time(workers, (&mut theta, &mut grads), steps);
+    let mut time = |lane: &mut Lane| lane.time(workers, &mut memory, steps);
     let mut base_seconds = Vec::new();
     let mut pairs = vec![Vec::new(); others.len()];
     // Round 0 warms up: pages, caches and the multipliers, of which none is 0 after a step that violates its bound.
@@ -241,7 +256,7 @@ fn row(
 
 /// Parameters of the size of trained weights and gradients a thousand times their learning rate's step: any values
 /// will do that are neither zero nor subnormal, and that differ.
-fn values(layout: &ParamLayout) -> (Vec<f32>, Vec<f32>) {
+fn values(layout: &ParamLayout) -> Memory {
     // The fractional parts of multiples of the golden ratio fill (0, 1) evenly.
     let golden = 0x9e37_79b9_u32;
     let unit = |i: u32| f32::from_bits(0x3f80_0000 | (i.wrapping_mul(golden) >> 9)) - 1.5;
@@ -250,7 +265,7 @@ fn values(layout: &ParamLayout) -> (Vec<f32>, Vec<f32>) {
         *theta = 0.07 * unit(i);
         *grad = 0.03 * unit(i.rotate_left(7));
     }
-    (theta, grads)
+    Memory { theta, grads, moments: [pages::zeros(layout.len()), pages::zeros(layout.len())] }
 }
 
 impl Table {

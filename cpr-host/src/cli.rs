@@ -126,7 +126,7 @@ Examples:
   cpr grokking --optimizer adamw --set weight_decay=1.0 --dry-run";
 
 const BENCH: &str = "\
-GPT-2's shapes need 9 GB of memory for all variants, 2 GB for one with --only. docs/PERFORMANCE.md explains the figures.
+GPT-2's shapes need 2 GB of memory. docs/PERFORMANCE.md explains the figures.
 
 Examples:
   cpr bench step --shapes gpt2

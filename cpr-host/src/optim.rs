@@ -296,6 +296,14 @@ impl<T: Real> Optimizer<T> {
         self.check_finite = check;
     }
 
+    /// Exchanges the moments, as many as there are of both, for those of another optimizer of the same base.
+    #[cfg(feature = "cli")]
+    pub(crate) fn exchange_moments(&mut self, moments: &mut [Vec<T>]) {
+        for (own, other) in self.engine.moments_mut().iter_mut().zip(moments) {
+            std::mem::swap(own, other);
+        }
+    }
+
     /// Counts a step that was not taken because the loss is not finite.
     pub const fn skip(&mut self) {
         self.skipped = self.skipped.saturating_add(1);

@@ -1,26 +1,18 @@
 //! The limit: a plain loop over the seven streams of Adam, with next to no arithmetic.
 
-use crate::{pages, parallel::Workers};
+use crate::parallel::Workers;
 
 /// Elements that one task takes, as many as a task of the optimizer.
 const GRAIN: usize = 6 * cpr_core::CHUNK;
 
-/// The two streams that the loop keeps, beside the parameters and gradients.
-pub(super) struct Streams {
-    first: Vec<f32>,
-    second: Vec<f32>,
-}
-
-impl Streams {
-    pub(super) fn new(elements: usize) -> Self {
-        Self { first: pages::zeros(elements), second: pages::zeros(elements) }
-    }
-
-    /// Reads θ, g, m, v and writes θ, m, v.
-    pub(super) fn step(&mut self, workers: &Workers, theta: &mut [f32], grads: &[f32]) {
-        let Self { first, second } = self;
-        workers.run(|| divide(workers, theta, grads, first, second));
-    }
+/// Reads θ, g, m, v and writes θ, m, v.
+pub(super) fn step(
+    workers: &Workers,
+    theta: &mut [f32],
+    grads: &[f32],
+    [first, second]: &mut [Vec<f32>; 2],
+) {
+    workers.run(|| divide(workers, theta, grads, first, second));
 }
 
 fn divide(

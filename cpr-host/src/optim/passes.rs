@@ -85,6 +85,8 @@ pub(super) fn first<T: Real, const M: usize>(
 }
 
 /// Phase 4: `run` on every chunk, the count of stopped elements to the chunk's place in `observed`.
+///
+/// From the end to the start: what phase 1 touched last is what a cache that is too small for all of it still holds.
 pub(super) fn correct<T: Real>(
     workers: &Workers,
     chunks: &[Chunk],
@@ -98,15 +100,15 @@ pub(super) fn correct<T: Real>(
         let (near_theta, far_theta) = theta.split_at_mut(elements(near));
         let (near_observed, far_observed) = observed.split_at_mut(half);
         workers.join(
-            || correct(workers, near, near_theta, near_observed, run),
             || correct(workers, far, far_theta, far_observed, run),
+            || correct(workers, near, near_theta, near_observed, run),
         );
         return;
     }
     let mut rest = theta;
-    for (chunk, observed) in chunks.iter().zip(observed) {
-        let (own, later) = rest.split_at_mut(chunk.len());
-        rest = later;
+    for (chunk, observed) in chunks.iter().zip(observed).rev() {
+        let (earlier, own) = rest.split_at_mut(rest.len().saturating_sub(chunk.len()));
+        rest = earlier;
         observed.stopped = run(chunk, own);
     }
 }
