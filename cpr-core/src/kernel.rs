@@ -11,6 +11,9 @@ use crate::{
     statistic::{Observed, Statistic},
 };
 
+/// Elements of a strip where the base step alone comes before the measure: what both read stays in the first cache.
+const WIDE_STRIP: usize = 2 * STRIP;
+
 /// The base step of a strip, block by block, and a correction that is short enough to go along.
 struct Step<'a, T, B, S, const M: usize> {
     base: B,
@@ -135,25 +138,23 @@ where
         stopped = dispatch::run_at(level, Step { base, shrink, shard });
         return Observed { statistic: observer.fold(lanes, count), stopped };
     }
-    let mut strips = shard.cut::<STRIP>().peekable();
-    while let Some(strip) = strips.next() {
-        if const { B::FINISHES || S::STRIPWISE }
-            && let Some(next) = strips.peek()
-        {
-            // Arithmetic and memory take turns otherwise: no load is in flight while a strip is worked on.
-            dispatch::prefetch(next.theta);
-            dispatch::prefetch(next.grad);
-            next.moments.iter().for_each(|moment| dispatch::prefetch(moment));
+    if const { B::FINISHES || S::STRIPWISE } {
+        let mut strips = shard.cut::<STRIP>().peekable();
+        while let Some(mut strip) = strips.next() {
+            if let Some(next) = strips.peek() {
+                // Arithmetic and memory take turns otherwise: no load is in flight while a strip is worked on.
+                dispatch::prefetch(next.theta);
+                dispatch::prefetch(next.grad);
+                next.moments.iter().for_each(|moment| dispatch::prefetch(moment));
+            }
+            stopped += long_step(level, (base, shrink), strip.reborrow());
+            lanes = dispatch::run_at(level, Add { observer, lanes, theta: strip.theta });
         }
-        let Shard { theta, grad, moments } = strip;
-        let shard = Shard { theta: &mut *theta, grad, moments };
-        if const { B::FINISHES || S::STRIPWISE } {
-            stopped += long_step(level, (base, shrink), shard);
-        } else {
+    } else {
+        for mut strip in shard.cut::<WIDE_STRIP>() {
+            let shard = strip.reborrow();
             stopped += dispatch::run_at(level, Step { base, shrink, shard });
-        }
-        if const { O::OBSERVES } {
-            lanes = dispatch::run_at(level, AddStrip { observer, lanes, theta });
+            lanes = dispatch::run_at(level, Add { observer, lanes, theta: strip.theta });
         }
     }
     Observed { statistic: observer.fold(lanes, count), stopped }
@@ -217,7 +218,7 @@ impl<T: Real, S: Shrink<T>> Kernel for CorrectFrom<'_, T, S> {
 }
 
 /// The measure of a strip, added.
-struct AddStrip<'a, T, O: Observer<T>>
+struct Add<'a, T, O: Observer<T>>
 where
     T: Real,
 {
@@ -226,13 +227,15 @@ where
     theta: &'a [T],
 }
 
-impl<T: Real, O: Observer<T>> Kernel for AddStrip<'_, T, O> {
+impl<T: Real, O: Observer<T>> Kernel for Add<'_, T, O> {
     type Output = O::Lanes;
 
     #[inline(always)]
     fn run(self) -> O::Lanes {
         let mut lanes = self.lanes;
-        self.observer.add_strip(&mut lanes, self.theta);
+        for strip in self.theta.chunks(STRIP) {
+            self.observer.add_strip(&mut lanes, strip);
+        }
         lanes
     }
 }
