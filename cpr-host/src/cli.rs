@@ -9,14 +9,17 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use cpr_core::{AnyRegularizer, ConstraintRule};
 
-use self::error::usage;
+use self::error::{at_most_1024, usage};
 pub use self::{
     error::{CliError, explain},
     train::{ResumeArguments, TrainArguments, Training},
 };
 use crate::{
     bench::{BenchPlan, Shapes, Variant},
-    config::{ExperimentConfig, GrokkingConfig, KappaInit, RegularizerChoice},
+    config::{
+        ClassifyConfig, ExperimentConfig, GrokkingConfig, KappaInit, LmConfig, RegularizerChoice,
+    },
+    experiment::lm::Sampling,
     train::{Resume, Take},
 };
 
@@ -31,6 +34,19 @@ pub enum Command {
         from: Option<(PathBuf, Take)>,
         /// Print the parameter groups and stop.
         dry_run: bool,
+    },
+    /// `cpr classify`.
+    Classify(Training<ClassifyConfig>),
+    /// `cpr lm`.
+    Lm(Training<LmConfig>),
+    /// `cpr sample RUN|CHECKPOINT`.
+    Sample {
+        /// The run folder or checkpoint.
+        path: PathBuf,
+        /// What to make, and how.
+        how: Sampling,
+        /// Threads, 0 for all cores.
+        threads: usize,
     },
     /// `cpr resume RUN`.
     Resume {
@@ -96,6 +112,24 @@ Examples:
   cpr grokking --warmup 100 --schedule cosine --kappa-init warm-start=2x
   cpr grokking --optimizer adamw --set weight_decay=1.0 --dry-run";
 
+const CLASSIFY: &str = "\
+The flags from --seed on are also the keys of --config and --set, with underscores. --data is a folder with the \
+unpacked files of a data set under their own names.
+
+Examples:
+  cpr classify --data mnist
+  cpr classify --data cifar-10-batches-bin --hidden 512,256 --optimizer adamw --weight-decay 0.1";
+
+const LM: &str = "\
+The flags from --seed on are also the keys of --config and --set, with underscores. The defaults are nanoGPT's for a \
+CPU, with the matrices under a bound in place of weight decay.
+
+Examples:
+  cpr lm --data tinyshakespeare.txt
+  cpr lm --data book.txt --unit bytes --layers 6 --dim 256 --context 128 --dropout 0.1
+  cpr lm --data tinyshakespeare.txt --optimizer padam --lambda-p 0.01
+  cpr sample runs/lm/NAME --prompt \"KING:\" --tokens 300";
+
 const BENCH: &str = "\
 GPT-2's shapes need 9 GB of memory for all variants, 2 GB for one with --only. docs/PERFORMANCE.md explains the figures.
 
@@ -118,6 +152,36 @@ enum Arguments {
     /// Train a transformer on modular addition and watch it grok, or not have to
     #[command(after_help = KEYS, allow_negative_numbers = true)]
     Grokking(Box<TrainArguments<GrokkingConfig>>),
+    /// Train a perceptron on labelled images: MNIST, Fashion-MNIST, CIFAR-10 or CIFAR-100
+    #[command(after_help = CLASSIFY, allow_negative_numbers = true)]
+    Classify(Box<TrainArguments<ClassifyConfig>>),
+    /// Train a transformer on the characters or bytes of a text
+    #[command(after_help = LM, allow_negative_numbers = true)]
+    Lm(Box<TrainArguments<LmConfig>>),
+    /// Make text from a checkpoint of `cpr lm`
+    Sample {
+        /// The run folder or checkpoint file
+        #[arg(value_name = "RUN|CHECKPOINT")]
+        path: PathBuf,
+        /// The text to go on from [default: a line feed]
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        prompt: String,
+        /// Tokens to make, up to 10000000
+        #[arg(long, value_name = "N", default_value_t = 500)]
+        tokens: usize,
+        /// What the logits are divided by, finite and at least 0; 0: the likeliest token always
+        #[arg(long, value_name = "X", default_value_t = 0.8)]
+        temperature: f64,
+        /// Draw from that many of the likeliest tokens; 0: from all
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        top: usize,
+        /// Seed of the draws
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// Threads, up to 1024; 0: all cores
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        threads: usize,
+    },
     /// Go on with a run from its last checkpoint, to the same bytes as without the break; or make it longer
     Resume(ResumeArguments),
     /// Evaluate a run's last checkpoint, or a checkpoint file
@@ -196,13 +260,18 @@ struct ImportArguments {
 
 /// The commands, each experiment's flags with its own defaults.
 fn command() -> clap::Command {
-    Cli::command().mut_subcommand(GrokkingConfig::EXPERIMENT, GrokkingConfig::adapted)
+    Cli::command()
+        .mut_subcommand(GrokkingConfig::EXPERIMENT, GrokkingConfig::adapted)
+        .mut_subcommand(ClassifyConfig::EXPERIMENT, ClassifyConfig::adapted)
+        .mut_subcommand(LmConfig::EXPERIMENT, LmConfig::adapted)
 }
 
 /// What a key of an experiment means.
 fn help_of(command: &str, key: &str) -> Option<String> {
     match command {
         GrokkingConfig::EXPERIMENT => GrokkingConfig::help_of(key),
+        ClassifyConfig::EXPERIMENT => ClassifyConfig::help_of(key),
+        LmConfig::EXPERIMENT => LmConfig::help_of(key),
         _ => None,
     }
 }
@@ -230,6 +299,25 @@ where
             let Training { config, from, dry_run } = arguments.typed(given)?;
             Command::Grokking { config, from, dry_run }
         }
+        Arguments::Classify(arguments) => Command::Classify(arguments.typed(given)?),
+        Arguments::Lm(arguments) => Command::Lm(arguments.typed(given)?),
+        Arguments::Sample { path, prompt, tokens, temperature, top, seed, threads } => {
+            at_most_1024(threads)?;
+            if !(temperature >= 0.0 && temperature.is_finite()) {
+                let message =
+                    format!("--temperature {temperature}: it must be finite and at least 0");
+                return Err(usage(message, "0.8 is a usual one"));
+            }
+            if tokens > 10_000_000 {
+                let message = format!("--tokens {tokens}: it must be at most 10000000");
+                return Err(usage(message, "make more with another --seed"));
+            }
+            Command::Sample {
+                path,
+                how: Sampling { prompt, tokens, temperature, top, seed },
+                threads,
+            }
+        }
         Arguments::Resume(arguments) => {
             let (run, how) = arguments.typed()?;
             Command::Resume { run, how }
@@ -239,10 +327,7 @@ where
         Arguments::Inspect { path } => Command::Inspect { path },
         Arguments::Bench { command } => {
             let BenchArguments::Step { mut shapes, only, pairs, threads, json } = command;
-            if threads > 1024 {
-                let message = format!("--threads {threads}: it must be at most 1024");
-                return Err(usage(message, "0 takes all cores"));
-            }
+            at_most_1024(threads)?;
             if !(1..=10_000).contains(&pairs) {
                 let message = format!("--pairs {pairs}: it must be from 1 to 10000");
                 return Err(usage(message, "31 rounds give a usable interval"));

@@ -13,9 +13,12 @@ use cpr_core::{AnyRegularizer, ConstraintRule};
 use crate::{
     bench::{self, BenchError, BenchPlan},
     checkpoint::{Checkpoint, CheckpointError, CheckpointWriter, Latest, Meta},
-    config::{ExperimentConfig, GrokkingConfig},
+    config::{ClassifyConfig, ExperimentConfig, GrokkingConfig, LmConfig},
     conformance::{self, ConformanceError},
-    experiment::{Experiment, Finish, Grokking, Weights as _},
+    experiment::{
+        Classify, Experiment, Finish, Grokking, Lm, Weights as _,
+        lm::{self, Sampling},
+    },
     import::{self, ImportError, Imported},
     inspect::{self, InspectError},
     observe::{LastLine, ObserveError, read_jsonl},
@@ -155,6 +158,8 @@ pub fn resume(folder: &Path, how: Resume, out: &mut dyn Write) -> Result<Done, C
     let opened = Opened::at(&Shared::default(), folder, PROGRAM)?;
     match opened.kind() {
         GrokkingConfig::EXPERIMENT => resume_as::<Grokking>(opened, how, |_| (), &stop, out),
+        ClassifyConfig::EXPERIMENT => resume_as::<Classify>(opened, how, |_| (), &stop, out),
+        LmConfig::EXPERIMENT => resume_as::<Lm>(opened, how, |_| (), &stop, out),
         kind => Err(other(folder, kind)),
     }
 }
@@ -294,6 +299,30 @@ pub fn eval_as<E: Experiment>(
     Ok(())
 }
 
+/// Makes text from a run's last checkpoint, or a checkpoint, with 0 threads on all cores.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn sample(
+    path: &Path,
+    how: &Sampling,
+    threads: usize,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let (path, checkpoint) = checkpoint_of(path, PROGRAM, &mut io::sink())?;
+    let text = lm::sample(&path, checkpoint, how, &workers(threads)?)?;
+    out.write_all(&text)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn workers(threads: usize) -> Result<Workers, WorkersError> {
+    match NonZeroUsize::new(threads) {
+        Some(threads) => Workers::new(threads),
+        None => Workers::available(),
+    }
+}
+
 /// Shows every parameter of a run's last checkpoint, or of a checkpoint: shape, R, κ, λ, when κ was set.
 ///
 /// # Errors
@@ -388,9 +417,5 @@ pub fn bench_step(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let workers = match NonZeroUsize::new(threads) {
-        Some(threads) => Workers::new(threads)?,
-        None => Workers::available()?,
-    };
-    Ok(bench::run(plan, &workers, json, out)?)
+    Ok(bench::run(plan, &workers(threads)?, json, out)?)
 }

@@ -7,11 +7,13 @@
 
 mod check;
 mod choices;
+mod classify;
 mod effect;
 mod error;
 mod experiment;
 mod grokking;
 mod layers;
+mod lm;
 mod optim;
 mod run;
 #[cfg(test)]
@@ -19,12 +21,14 @@ mod tests;
 
 pub use choices::{
     AdaptiveChoice, FormError, KappaInit, OptimizerChoice, OrderChoice, RegularizerChoice,
-    ScheduleChoice, StepRuleChoice,
+    ScheduleChoice, StepRuleChoice, Widths,
 };
+pub use classify::ClassifyConfig;
 pub use effect::Inert;
 pub use error::{ConfigError, Given, Origin};
 pub(crate) use error::{expected_by_clap, shown};
 pub use experiment::ExperimentConfig;
 pub use grokking::GrokkingConfig;
+pub use lm::{LmConfig, Unit};
 pub use optim::{ConstraintKeys, OptimConfig};
 pub use run::RunConfig;

@@ -4,20 +4,25 @@
 //! hold. The loop ([`crate::train::Run`]), the run folder, resuming, metrics and signals are the same for all. Here
 //! the weights are [`FlatWeights`]: one slice and an [`Optimizer`](crate::optim::Optimizer); another crate has its own.
 
+pub mod classify;
 mod flat;
 pub mod grokking;
+pub mod lm;
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use cpr_core::Report;
 use serde_json::Value;
 
+pub use classify::Classify;
 pub use flat::FlatWeights;
 pub use grokking::Grokking;
+pub use lm::Lm;
 
 use crate::{
     checkpoint::{CheckpointWriter, Meta, Tensors},
     config::ExperimentConfig,
+    model::Outcome,
     observe::Row,
     plot::Figure,
     train::{Take, Taken, Target, TrainError},
@@ -211,4 +216,46 @@ pub trait Experiment: Sized {
     fn total_steps(&self) -> u64 {
         self.config().run().total_steps(self.steps_per_epoch())
     }
+}
+
+/// The figures of an evaluation on training and validation examples.
+fn fits(train: Outcome, validation: Outcome) -> Vec<(String, f64)> {
+    [
+        ("train/loss", train.loss),
+        ("train/accuracy", train.accuracy()),
+        ("validation/loss", validation.loss),
+        ("validation/accuracy", validation.accuracy()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
+
+/// The same as lines of text.
+fn fits_text(train: Outcome, validation: Outcome) -> String {
+    let mut text = String::new();
+    for (name, outcome) in [("train", train), ("validation", validation)] {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{name:<12}loss {:.6}  accuracy {:.4} %  ({} of {})",
+            outcome.loss,
+            100.0 * outcome.accuracy(),
+            outcome.correct,
+            outcome.count
+        );
+    }
+    text
+}
+
+/// The parameter whose R, κ and λ a plot shows where the experiment has no choice of its own: the largest one that is
+/// constrained, of equal ones the first.
+fn plotted(weights: &FlatWeights) -> Result<Option<String>, TrainError> {
+    let size = |name: &str| weights.layout().get(name).map_or(0, |param| param.range.len());
+    let mut best: Option<(usize, String)> = None;
+    for (name, _) in weights.reports()? {
+        if best.as_ref().is_none_or(|(largest, _)| size(&name) > *largest) {
+            best = Some((size(&name), name));
+        }
+    }
+    Ok(best.map(|(_, name)| name))
 }

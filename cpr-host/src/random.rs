@@ -22,8 +22,12 @@ pub enum Stream {
     Split = 0,
     /// Initial parameters; the index is the place of the parameter in its layout.
     Init = 1,
-    /// The order of the examples; the index is the epoch.
+    /// The order of the examples; the index is the epoch, or the step where windows are drawn.
     Batches = 2,
+    /// Which activations are dropped; the index is the number of the mask.
+    Dropout = 3,
+    /// Text that is made from a model; index 0.
+    Sample = 4,
 }
 
 /// A stream of random numbers.

@@ -40,6 +40,13 @@ pub(super) fn usage(message: impl Into<String>, hint: &str) -> CliError {
     CliError::Usage { message: message.into(), hint: Some(hint.to_owned()) }
 }
 
+pub(super) fn at_most_1024(threads: usize) -> Result<(), CliError> {
+    if threads <= 1024 {
+        return Ok(());
+    }
+    Err(usage(format!("--threads {threads}: it must be at most 1024"), "0 takes all cores"))
+}
+
 /// A refusal of the parser as one line and a hint.
 ///
 /// `help_of` knows what a key means.

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args};
 
-use super::{CliError, usage};
+use super::{
+    CliError,
+    error::{at_most_1024, usage},
+};
 use crate::{
     config::{ConfigError, ExperimentConfig},
     train::{Length, Resume, Take},
@@ -88,10 +91,7 @@ impl ResumeArguments {
     /// A number outside its range.
     pub fn typed(self) -> Result<(PathBuf, Resume), CliError> {
         let Self { run, threads, steps, epochs, reset_optimizer, partial } = self;
-        if threads > 1024 {
-            let message = format!("--threads {threads}: it must be at most 1024");
-            return Err(usage(message, "0 takes all cores"));
-        }
+        at_most_1024(threads)?;
         let take = Take { reset_optimizer, partial };
         Ok((run, Resume { threads, length: length(steps, epochs)?, take }))
     }

@@ -79,8 +79,10 @@ impl OptimConfig {
     /// [`ConfigError::Value`] and [`ConfigError::Rule`], with the key and its value.
     pub fn spec(&self) -> Result<OptimizerSpec, ConfigError> {
         positive("lr", self.lr)?;
-        if let Some(clip) = self.clip {
-            positive("clip", clip)?;
+        if let Some(clip) = self.clip
+            && (clip.is_nan() || clip <= 0.0)
+        {
+            return Err(refused("clip", clip, "it must be above 0, or inf for none"));
         }
         let decay = self.effective_decay();
         let (regularized, free) = match self.optimizer {
@@ -120,7 +122,8 @@ impl OptimConfig {
             }
             _ => None,
         };
-        Ok(OptimizerSpec { regularized, free, constraint, rescale, lr: self.lr, clip: self.clip })
+        let clip = self.clip.filter(|clip| clip.is_finite());
+        Ok(OptimizerSpec { regularized, free, constraint, rescale, lr: self.lr, clip })
     }
 
     /// Fills in the defaults that the optimizer and the regularizer choose.

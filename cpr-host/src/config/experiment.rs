@@ -16,7 +16,7 @@ use super::{
 ///
 /// An implementation is a struct that derives [`Args`], [`Serialize`] and `Deserialize` with `#[serde(default)]`, and
 /// holds [`RunConfig`], its own keys, and [`OptimConfig`], in this order, the two under `#[command(flatten)]` and
-/// `#[serde(flatten)]`. A key that may be absent is an `Option` whose default is `None`. Its own defaults for the keys
+/// `#[serde(flatten)]`. A key that may be absent is an `Option` whose default is `None`: one with another default cannot be unset. Its own defaults for the keys
 /// of the two stand in its [`Default`]; flags and `--help` follow.
 pub trait ExperimentConfig:
     Clone + fmt::Debug + Default + PartialEq + Args + Serialize + DeserializeOwned

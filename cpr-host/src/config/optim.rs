@@ -45,7 +45,7 @@ pub struct OptimConfig {
         default_value_t = Self::default().min_lr_factor
     )]
     pub min_lr_factor: f64,
-    /// Largest global norm of the gradient, finite and above 0 [default: none]
+    /// Largest global norm of the gradient, above 0; inf: none [default: none]
     #[arg(long, help_heading = OPTIMIZER, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,

@@ -314,7 +314,7 @@ const BAD_FLAGS: &[(&str, &str)] = &[
     ),
     ("--min-lr-factor 0.5", "--min-lr-factor 0.5: has no effect with --schedule constant"),
     ("--schedule cosine --min-lr-factor 2", "--min-lr-factor 2: it must be in [0, 1]"),
-    ("--clip 0", "--clip 0: it must be finite and above 0"),
+    ("--clip 0", "--clip 0: it must be above 0, or inf for none"),
     ("--beta1 1", "--beta1 1: it must be in [0, 1)"),
     ("--beta2 -0.5", "--beta2 -0.5: it must be in [0, 1)"),
     ("--eps -1", "--eps -1: it must be finite and at least 0"),

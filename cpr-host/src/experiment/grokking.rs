@@ -1,6 +1,6 @@
 //! Modular addition: a small transformer that groks, or does not have to.
 
-use std::{fmt::Write as _, num::NonZeroUsize};
+use std::num::NonZeroUsize;
 
 use serde_json::{Value, json};
 
@@ -108,14 +108,7 @@ impl Experiment for Grokking {
 
     fn evaluate(&mut self) -> Result<Vec<(String, f64)>, TrainError> {
         let [train, validation] = self.outcomes()?;
-        Ok([
-            ("train/loss", train.loss),
-            ("train/accuracy", train.accuracy()),
-            ("validation/loss", validation.loss),
-            ("validation/accuracy", validation.accuracy()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec())
+        Ok(super::fits(train, validation))
     }
 
     fn cursor(&self) -> Value {
@@ -136,19 +129,7 @@ impl Experiment for Grokking {
 
     fn evaluation(&mut self) -> Result<String, TrainError> {
         let [train, validation] = self.outcomes()?;
-        let mut text = String::new();
-        for (name, outcome) in [("train", train), ("validation", validation)] {
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{name:<12}loss {:.6}  accuracy {:.4} %  ({} of {})",
-                outcome.loss,
-                100.0 * outcome.accuracy(),
-                outcome.correct,
-                outcome.count
-            );
-        }
-        Ok(text)
+        Ok(super::fits_text(train, validation))
     }
 
     /// Of all p² pairs, the row of (a, b) at a·p + b; [p², p + 1].

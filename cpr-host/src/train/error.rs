@@ -23,6 +23,26 @@ pub enum TrainError {
     /// The data.
     #[error(transparent)]
     Data(#[from] ModularError),
+    /// A data file.
+    #[error(transparent)]
+    File(#[from] crate::data::DataError),
+    /// The language model.
+    #[error(transparent)]
+    Gpt(#[from] crate::model::gpt::GptConfigError),
+    /// The language model's input; says that the program is wrong.
+    #[error(transparent)]
+    GptInput(#[from] crate::model::gpt::GptInputError),
+    /// A prompt with a character that the model does not know.
+    #[error(
+        "the prompt has the character {character:?}, which is not in the model's alphabet: leave it out"
+    )]
+    Prompt {
+        /// The first such character.
+        character: char,
+    },
+    /// The perceptron.
+    #[error(transparent)]
+    Mlp(#[from] crate::model::mlp::MlpError),
     /// The model's dimensions.
     #[error(transparent)]
     Model(#[from] ModularConfigError),
@@ -49,7 +69,7 @@ pub enum TrainError {
     Checkpoint(#[from] CheckpointError),
     /// The figure.
     #[error(transparent)]
-    Plot(#[from] crate::plot::grokking::GrokkingError),
+    Plot(#[from] crate::plot::curves::CurvesError),
     /// Whatever an experiment of another crate says.
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
