@@ -71,6 +71,17 @@ pub enum Command {
         /// The rule of the constraints, where the state has any.
         rule: Option<ConstraintRule<AnyRegularizer>>,
     },
+    /// `cpr sparsify RUN|CHECKPOINT`.
+    Sparsify {
+        /// The run folder or checkpoint.
+        path: PathBuf,
+        /// Magnitude up to which a matrix's weights become zero.
+        below: f32,
+        /// A file for the weights with their zeros.
+        dense: Option<PathBuf>,
+        /// A file for the weights as compressed sparse rows.
+        csr: Option<PathBuf>,
+    },
     /// `cpr inspect RUN|CHECKPOINT`.
     Inspect {
         /// The run folder or checkpoint.
@@ -195,6 +206,21 @@ enum Arguments {
     },
     /// Make a checkpoint of a pytorch-cpr optimizer's state (docs/CHECKPOINT.md has the lines that save one)
     Import(Box<ImportArguments>),
+    /// Count the weights that are exactly zero, and write the checkpoint without them
+    Sparsify {
+        /// The run folder or checkpoint file
+        #[arg(value_name = "RUN|CHECKPOINT")]
+        path: PathBuf,
+        /// Set the weights of matrices to zero whose magnitude is at most X, finite and at least 0
+        #[arg(long, value_name = "X", default_value_t = 0.0)]
+        below: f32,
+        /// Write the weights, zeros and all, as a checkpoint: `cpr eval` reads it
+        #[arg(long, value_name = "FILE")]
+        dense: Option<PathBuf>,
+        /// Write the matrices as compressed sparse rows, in the safetensors format
+        #[arg(long, value_name = "FILE")]
+        csr: Option<PathBuf>,
+    },
     /// Show every matrix: shape, R, kappa, lambda, and when kappa was set
     Inspect {
         /// The run folder or checkpoint file
@@ -324,6 +350,13 @@ where
         }
         Arguments::Eval { path, logits } => Command::Eval { path, logits },
         Arguments::Import(arguments) => import(*arguments)?,
+        Arguments::Sparsify { path, below, dense, csr } => {
+            if !(below >= 0.0 && below.is_finite()) {
+                let message = format!("--below {below}: it must be finite and at least 0");
+                return Err(usage(message, "0 counts the weights that are zero as they are"));
+            }
+            Command::Sparsify { path, below, dense, csr }
+        }
         Arguments::Inspect { path } => Command::Inspect { path },
         Arguments::Bench { command } => {
             let BenchArguments::Step { mut shapes, only, pairs, threads, json } = command;

@@ -27,6 +27,7 @@ use crate::{
     run_folder::RunFolderError,
     schedule::Shape,
     signals,
+    sparsify::{Sparse, SparsifyError},
     store::Shared,
     train::{self, Ending, Opened, Resume, Resumed, Run, Take, TrainError},
 };
@@ -65,6 +66,9 @@ pub enum CommandError {
     /// The threads could not be started.
     #[error(transparent)]
     Workers(#[from] WorkersError),
+    /// A sparse file.
+    #[error(transparent)]
+    Sparsify(#[from] SparsifyError),
     /// Signals cannot be caught.
     #[error("cannot watch for SIGINT and SIGTERM: {0}")]
     Signals(#[source] io::Error),
@@ -313,6 +317,37 @@ pub fn sample(
     let text = lm::sample(&path, checkpoint, how, &workers(threads)?)?;
     out.write_all(&text)?;
     writeln!(out)?;
+    Ok(())
+}
+
+/// Counts the weights of a checkpoint that are exactly zero, after those of at most `below` were set to it, and writes
+/// what is left: as a checkpoint with its zeros, and as compressed sparse rows.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn sparsify(
+    path: &Path,
+    below: f32,
+    dense: Option<&Path>,
+    csr: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    if let Some(path) =
+        [dense, csr].into_iter().flatten().find(|path| path.symlink_metadata().is_ok())
+    {
+        return Err(CommandError::Exists { path: path.to_owned() });
+    }
+    let (_, checkpoint) = checkpoint_of(path, PROGRAM, out)?;
+    let sparse = Sparse::new(checkpoint, below)?;
+    write!(out, "{}", sparse.table())?;
+    if let Some(path) = dense {
+        sparse.write_dense(path)?;
+        writeln!(out, "dense       {}", path.display())?;
+    }
+    if let Some(path) = csr {
+        sparse.write_csr(path)?;
+        writeln!(out, "CSR         {}", path.display())?;
+    }
     Ok(())
 }
 

@@ -33,6 +33,7 @@ pub mod random;
 pub mod run_folder;
 pub mod schedule;
 pub mod signals;
+pub mod sparsify;
 pub mod store;
 pub mod summary;
 #[cfg(feature = "cli")]

@@ -72,6 +72,10 @@ fn run(command: Command) -> anyhow::Result<u8> {
             commands::import(&file, rule, &checkpoint, out)?;
             Done::Completed
         }
+        Command::Sparsify { path, below, dense, csr } => {
+            commands::sparsify(&path, below, dense.as_deref(), csr.as_deref(), out)?;
+            Done::Completed
+        }
         Command::Inspect { path } => {
             commands::inspect(&path, out)?;
             Done::Completed

@@ -179,3 +179,6 @@ pub trait ExperimentConfig:
         flag.get_help().map(ToString::to_string)
     }
 }
+
+#[cfg(test)]
+mod tests;

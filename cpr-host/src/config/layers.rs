@@ -43,10 +43,18 @@ pub(super) fn written<C: ExperimentConfig>(config: &C) -> Result<String, ConfigE
                 text.push_str(&format!("{gap}# {}\n", heading.unwrap_or_default()));
                 section = heading.map(str::to_owned);
             }
-            text.push_str(&format!("{key} = {value}\n"));
+            text.push_str(&format!("{key} = {}\n", one_line(value)));
         }
     }
     Ok(text)
+}
+
+/// A value in one line of TOML: a string with line feeds in it becomes one with escapes, which JSON's are too.
+fn one_line(value: &toml::Value) -> String {
+    match value.as_str().filter(|text| text.contains(['\n', '\r'])) {
+        Some(text) => serde_json::json!(text).to_string().replace('\u{7f}', "\\u007f"),
+        None => value.to_string(),
+    }
 }
 
 /// The flags with the defaults of `config` where those are other ones than the flags have.

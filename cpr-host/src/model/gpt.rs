@@ -142,11 +142,10 @@ impl<T: Exp> Gpt<T> {
         self.check("gradients", grads.len(), &[])?;
         let config = self.config;
         let (seed, step) = masks;
-        let dropout = Dropout { share: config.dropout, seed };
-        let first = step.wrapping_mul(Pass::<T>::masks(config, batch.len()));
-        let mask = (config.dropout > 0.0).then_some((dropout, first));
+        let dropout = Dropout { share: config.dropout, seed, step };
+        let dropout = (config.dropout > 0.0).then_some(dropout);
         let count: usize = batch.iter().map(|tokens| tokens.len() - 1).sum();
-        let parts = self.prepare(workers, params, batch.len(), mask);
+        let parts = self.prepare(workers, params, batch.len(), dropout);
         let Prepared { pass, small, sequences } = parts;
         Ok(workers.run(|| {
             let scale = 1.0 / count as f64;
@@ -219,7 +218,7 @@ impl<T: Exp> Gpt<T> {
         workers: &Workers,
         params: &'a [T],
         count: usize,
-        dropout: Option<(Dropout, u64)>,
+        dropout: Option<Dropout>,
     ) -> Prepared<'a, T> {
         let Self { config, layout, places, ranges, small, small_length, transposed, sequences } =
             self;

@@ -109,7 +109,8 @@ impl Opened {
 }
 
 /// Makes the experiment of a checkpoint, with its parameters and state; `path` is what errors name, 0 `threads`
-/// are all cores, and `adjust` sets what else is of the process.
+/// are all cores, and `adjust` sets what else is of the process. Of a checkpoint of weights alone the optimizer starts
+/// afresh.
 ///
 /// # Errors
 /// [`TrainError`].
@@ -119,7 +120,9 @@ pub fn load<E: Experiment>(
     threads: usize,
     adjust: impl FnOnce(&mut E::Config),
 ) -> Result<(E, Meta), TrainError> {
-    let how = Resume { threads, ..Resume::default() };
+    let reset_optimizer = checkpoint.meta.optimizer.is_none();
+    let take = Take { reset_optimizer, ..Take::default() };
+    let how = Resume { threads, take, ..Resume::default() };
     let (experiment, meta, _) = load_as(path, checkpoint, how, adjust)?;
     Ok((experiment, meta))
 }

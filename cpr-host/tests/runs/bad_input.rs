@@ -227,6 +227,34 @@ fn sixty_bad_inputs_and_more_each_with_its_message() {
         fs::write(&path, whole).unwrap();
     }
 
+    // Data sets: what is in the readers' own table, as a run meets it.
+    let data = place.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let files: [(&str, &[u8], &str); 7] = [
+        ("train-images-idx3-ubyte", &[], "train-images-idx3-ubyte is empty"),
+        ("train-images-idx3-ubyte", &[0, 0, 8, 1, 0, 0, 0, 0], "the names are mixed up"),
+        ("train-images-idx3-ubyte", &[0, 0, 8, 3], "alone takes 16"),
+        ("data_batch_1.bin", &[0; 3072], "a record of CIFAR-10 takes 3073"),
+        ("data_batch_1.bin", &[10; 3073], "label 0 is 10, and the highest is 9"),
+        ("train.bin", &[0; 3073], "it fits CIFAR-10"),
+        ("nothing.bin", &[0; 3073], "holds no data set"),
+    ];
+    for (file, content, message) in files {
+        fs::write(data.join(file), content).unwrap();
+        refuse(&place, "classify --data data --name new", message);
+        fs::remove_file(data.join(file)).unwrap();
+    }
+    let texts: [(&[u8], &str); 3] = [
+        (&[], "text.txt is empty"),
+        (&[b'a', 0xff], "byte 1 is 255"),
+        (b"abc", "give more text, or a smaller --context"),
+    ];
+    for (content, message) in texts {
+        fs::write(place.path().join("text.txt"), content).unwrap();
+        refuse(&place, "lm --data text.txt --name new", message);
+    }
+    refuse(&place, "sample runs/grokking/run", "is of the experiment `grokking`, not of `lm`");
+
     // Recorded trajectories.
     for (name, content) in
         [("empty.jsonl", ""), ("text.jsonl", "not a trajectory\n"), ("cut.jsonl", "{\"a\":")]
@@ -239,7 +267,7 @@ fn sixty_bad_inputs_and_more_each_with_its_message() {
         assert!(before == place.snapshot());
     }
     assert!(faults.is_empty(), "{faults:#?}");
-    assert_eq!(count, 17 + 2 * 13 + 7 + 16 + 3 + 7 + 1 + 5);
+    assert_eq!(count, 17 + 2 * 13 + 7 + 16 + 3 + 7 + 1 + 5 + 7 + 3 + 1);
 }
 
 #[test]

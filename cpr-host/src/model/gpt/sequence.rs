@@ -20,7 +20,7 @@ pub(super) struct Pass<'a, T> {
     /// The transposed matrices, by their index in the layout: products with rows run faster on them.
     pub(super) transposed: Params<'a, T>,
     /// The masks of this step.
-    pub(super) dropout: Option<(Dropout, u64)>,
+    pub(super) dropout: Option<Dropout>,
 }
 
 /// What a block keeps of a sequence for its backward pass, a row for each position.
@@ -81,10 +81,10 @@ impl<T: Exp> Pass<'_, T> {
 
     /// The number of the first mask of a block in this sequence.
     fn mask(&self, sequence: usize, layer: usize) -> Option<(Dropout, u64)> {
-        let (dropout, first) = self.dropout?;
+        let dropout = self.dropout?;
         let per_block = self.config.heads as u64 + MASKS;
         let per_sequence = per_block * self.config.layers as u64 + 1;
-        let at = first + sequence as u64 * per_sequence + 1 + layer as u64 * per_block;
+        let at = sequence as u64 * per_sequence + 1 + layer as u64 * per_block;
         Some((dropout, at))
     }
 
@@ -92,14 +92,9 @@ impl<T: Exp> Pass<'_, T> {
     fn embedding_mask(&self, sequence: usize) -> Option<(Dropout, u64)> {
         self.mask(sequence, 0).map(|(dropout, at)| (dropout, at - 1))
     }
-
-    /// How many masks a step takes at most.
-    pub(super) fn masks(config: GptConfig, sequences: usize) -> u64 {
-        ((config.heads as u64 + MASKS) * config.layers as u64 + 1) * sequences as u64
-    }
 }
 
-fn drop<T: Exp>(mask: Option<(Dropout, u64)>, place: u64, x: &mut [T]) {
+fn mask_out<T: Exp>(mask: Option<(Dropout, u64)>, place: u64, x: &mut [T]) {
     if let Some((dropout, at)) = mask {
         dropout.apply(at + place, x);
     }
@@ -121,7 +116,7 @@ impl<T: Exp> Sequence<T> {
             row.copy_from_slice(&table[usize::from(token) * width..][..width]);
             add(row, position);
         }
-        drop(pass.embedding_mask(index), 0, stream);
+        mask_out(pass.embedding_mask(index), 0, stream);
         for (layer, (block, trace)) in pass.places.blocks.iter().zip(&mut self.traces).enumerate() {
             let mask = pass.mask(index, layer);
             let [qkv, out, up, down] = block.linears;
@@ -133,7 +128,7 @@ impl<T: Exp> Sequence<T> {
             let mixed = sized(in_out, n * width);
             trace.attention.forward(pass.heads(), &trace.qkv, mixed, mask);
             linear(pass, out, mixed, &mut self.d_branch);
-            drop(mask, heads as u64, &mut self.d_branch);
+            mask_out(mask, heads as u64, &mut self.d_branch);
             add(&mut self.stream, &self.d_branch);
 
             trace.stream[1].clone_from(&self.stream);
@@ -141,7 +136,7 @@ impl<T: Exp> Sequence<T> {
             linear(pass, up, in_up, &mut trace.hidden);
             gelu::forward(&trace.hidden, sized(in_down, n * 4 * width));
             linear(pass, down, in_down, &mut self.d_branch);
-            drop(mask, heads as u64 + 1, &mut self.d_branch);
+            mask_out(mask, heads as u64 + 1, &mut self.d_branch);
             add(&mut self.stream, &self.d_branch);
         }
         normalize(pass, pass.places.norm, &self.stream, &mut self.last, &mut self.statistics);
@@ -168,8 +163,6 @@ impl<T: Exp> Sequence<T> {
     /// that of the logits.
     pub(super) fn backward(&mut self, pass: &Pass<'_, T>, small: &[Option<usize>], index: usize) {
         let GptConfig { width, heads, vocabulary, .. } = pass.config;
-        let length = small.iter().flatten().count();
-        debug_assert!(length > 0);
         let Self { traces, stream, statistics, logits, d_branch, d_stream, small: sums, .. } = self;
         sums.fill(T::ZERO);
         let n = stream.len() / width;
@@ -186,21 +179,21 @@ impl<T: Exp> Sequence<T> {
             let Block { norms, linears: [in_qkv, out, up, down] } = *block;
 
             d_down.clone_from(d_stream);
-            drop(mask, heads as u64 + 1, d_down);
+            mask_out(mask, heads as u64 + 1, d_down);
             sums.back(down, d_down, d_up);
             gelu::backward(hidden, d_up);
             sums.back(up, d_up, d_branch);
             sums.normalized(norms[1], &stream[1], &statistics[1], d_branch, d_stream);
 
             d_out.clone_from(d_stream);
-            drop(mask, heads as u64, d_out);
+            mask_out(mask, heads as u64, d_out);
             sums.back(out, d_out, d_branch);
             let d_qkv_rows = sized(d_qkv, qkv.len());
             attention.backward(pass.heads(), qkv, d_branch, d_qkv_rows, mask);
             sums.back(in_qkv, d_qkv, d_branch);
             sums.normalized(norms[0], &stream[0], &statistics[0], d_branch, d_stream);
         }
-        drop(pass.embedding_mask(index), 0, d_stream);
+        mask_out(pass.embedding_mask(index), 0, d_stream);
     }
 }
 

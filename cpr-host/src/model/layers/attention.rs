@@ -170,7 +170,7 @@ mod tests {
         let (mut qkv, mut target) = (vec![0.0; 7 * 18], vec![0.0; 7 * 6]);
         random.fill_normal(1.0, &mut qkv);
         random.fill_normal(1.0, &mut target);
-        for dropout in [None, Some((Dropout { share: 0.3, seed: 5 }, 40))] {
+        for dropout in [None, Some((Dropout { share: 0.3, seed: 5, step: 1 }, 40))] {
             let mut attention = Attention::default();
             let (mut out, mut d_qkv) = (vec![0.0; 42], vec![f64::NAN; 126]);
             attention.forward(heads, &qkv, &mut out, dropout);

@@ -14,6 +14,8 @@ pub struct Dropout {
     pub share: f64,
     /// Seed of the run.
     pub seed: u64,
+    /// The step: each has masks of its own.
+    pub step: u64,
 }
 
 impl Dropout {
@@ -26,7 +28,7 @@ impl Dropout {
         let scale = T::from_f64(1.0 / (1.0 - self.share));
         // Exact: a share of [0, 1) in units of 2⁻³², cut to an integer.
         let limit = (self.share * f64::from(u32::MAX)) as u32;
-        let mut random = Random::new(self.seed, Stream::Dropout, index);
+        let mut random = Random::part(self.seed, Stream::Dropout, self.step, index);
         for pair in x.chunks_mut(2) {
             let bits = random.bits();
             for (x, bits) in pair.iter_mut().zip([bits as u32, (bits >> 32) as u32]) {
@@ -42,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_mask_is_the_same_whenever_it_is_drawn_and_keeps_the_mean() {
-        let dropout = Dropout { share: 0.25, seed: 3 };
+        let dropout = Dropout { share: 0.25, seed: 3, step: 1 };
         let mask = |index| {
             let mut x = vec![1.0_f32; 40_001];
             dropout.apply(index, &mut x);
@@ -50,6 +52,9 @@ mod tests {
         };
         assert_eq!(mask(7), mask(7));
         assert_ne!(mask(7), mask(8));
+        let mut other = vec![1.0_f32; 40_001];
+        Dropout { step: 2, ..dropout }.apply(7, &mut other);
+        assert_ne!(mask(7), other);
         let dropped = mask(7).iter().filter(|&&x| x == 0.0).count() as f64 / 40_001.0;
         assert!((dropped - 0.25).abs() < 0.01, "{dropped}");
         assert!(mask(7).iter().all(|&x| x == 0.0 || x == 1.0 / 0.75));
