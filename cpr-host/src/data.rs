@@ -1,4 +1,15 @@
 //! Data sets and the order in which their examples come.
 
 pub mod batches;
+pub mod cifar;
+pub mod error;
+pub mod idx;
+pub mod images;
 pub mod modular;
+pub mod text;
+pub mod tokens;
+
+pub use error::DataError;
+
+#[cfg(test)]
+mod tests;

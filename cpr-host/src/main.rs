@@ -3,14 +3,17 @@
 use std::{
     fmt::Display,
     io::{self, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use cpr_host::{
-    cli::{self, CliError, Command},
+    cli::{self, CliError, Command, Training},
     commands::{self, Done},
     config::ConfigError,
+    experiment::{Classify, Grokking, Lm},
     signals,
+    train::Take,
 };
 
 /// Exit status of a command that failed.
@@ -48,8 +51,17 @@ fn run(command: Command) -> anyhow::Result<u8> {
     let out = &mut io::stdout().lock();
     let done = match command {
         Command::Grokking { config, from, dry_run } => {
-            let from = from.as_ref().map(|(path, take)| (path.as_path(), *take));
-            commands::grokking(&config, from, dry_run, out)?
+            commands::train::<Grokking>(&config, start(&from), dry_run, out)?
+        }
+        Command::Classify(Training { config, from, dry_run }) => {
+            commands::train::<Classify>(&config, start(&from), dry_run, out)?
+        }
+        Command::Lm(Training { config, from, dry_run }) => {
+            commands::train::<Lm>(&config, start(&from), dry_run, out)?
+        }
+        Command::Sample { path, how, threads } => {
+            commands::sample(&path, &how, threads, out)?;
+            Done::Completed
         }
         Command::Resume { run, how } => commands::resume(&run, how, out)?,
         Command::Eval { path, logits } => {
@@ -58,6 +70,10 @@ fn run(command: Command) -> anyhow::Result<u8> {
         }
         Command::Import { file, out: checkpoint, rule } => {
             commands::import(&file, rule, &checkpoint, out)?;
+            Done::Completed
+        }
+        Command::Sparsify { path, below, dense, csr } => {
+            commands::sparsify(&path, below, dense.as_deref(), csr.as_deref(), out)?;
             Done::Completed
         }
         Command::Inspect { path } => {
@@ -77,6 +93,11 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Done::Completed => 0,
         Done::Interrupted => signals::INTERRUPTED,
     })
+}
+
+/// The checkpoint that a run starts from, borrowed.
+fn start(from: &Option<(PathBuf, Take)>) -> Option<(&Path, Take)> {
+    from.as_ref().map(|(path, take)| (path.as_path(), *take))
 }
 
 /// One line `error: …`, and one `hint: …` where there is one.

@@ -1,6 +1,8 @@
 //! Networks: forward and backward passes over flat parameter buffers. They know nothing of CPR.
 
+pub mod gpt;
 pub mod layers;
+pub mod mlp;
 pub mod modular;
 
 /// What a pass over a batch or a data set says of the fit.

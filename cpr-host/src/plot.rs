@@ -5,7 +5,8 @@
 //! but the viewer's `sans-serif`. The same figure gives the same bytes everywhere: numbers have a
 //! fixed count of decimals, and logarithms come from libm, not from the system.
 //!
-//! [`grokking`] makes the figure of the modular-addition experiment from a run's rows.
+//! [`grokking`] makes the figure of the modular-addition experiment from a run's rows, [`curves`] that
+//! of the others.
 //!
 //! ```
 //! use cpr_host::plot::{Axis, Figure, Panel, Scale, Series};
@@ -17,6 +18,7 @@
 //! assert!(figure.to_svg().starts_with("<svg "));
 //! ```
 
+pub mod curves;
 mod draw;
 pub mod grokking;
 mod layout;

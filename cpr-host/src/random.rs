@@ -22,8 +22,12 @@ pub enum Stream {
     Split = 0,
     /// Initial parameters; the index is the place of the parameter in its layout.
     Init = 1,
-    /// The order of the examples; the index is the epoch.
+    /// The order of the examples; the index is the epoch, or the step where windows are drawn.
     Batches = 2,
+    /// Which activations are dropped; the index is the step.
+    Dropout = 3,
+    /// Text that is made from a model; index 0.
+    Sample = 4,
 }
 
 /// A stream of random numbers.
@@ -45,10 +49,17 @@ impl Random {
     /// The key of the generator is (seed, purpose, index, 0), each as 64 bits in little-endian
     /// order.
     pub fn new(seed: u64, stream: Stream, index: u64) -> Self {
+        Self::part(seed, stream, index, 0)
+    }
+
+    /// A part of [`new`](Self::new)'s stream that is independent of the others, so that workers can draw from it in
+    /// any order; the key is (seed, purpose, index, part).
+    pub fn part(seed: u64, stream: Stream, index: u64, part: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&(stream as u64).to_le_bytes());
         key[16..24].copy_from_slice(&index.to_le_bytes());
+        key[24..].copy_from_slice(&part.to_le_bytes());
         Self { generator: ChaCha8Rng::from_seed(key) }
     }
 

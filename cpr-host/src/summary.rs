@@ -1,9 +1,12 @@
 //! What came out of a run of the modular-addition experiment, from its metrics alone.
 
+mod loss;
+
 use std::fmt::Write;
 
 use serde::Serialize;
 
+pub use self::loss::LossSummary;
 use crate::observe::Row;
 
 /// The accuracy that counts as learned.

@@ -5,6 +5,8 @@ use std::{fs, panic, path::Path};
 mod bytes;
 #[cfg(feature = "host")]
 mod checkpoints;
+#[cfg(feature = "host")]
+mod datasets;
 mod machine;
 #[cfg(feature = "host")]
 mod recordings;
@@ -16,6 +18,8 @@ mod steps;
 
 #[cfg(feature = "host")]
 pub use checkpoints::checkpoint;
+#[cfg(feature = "host")]
+pub use datasets::data;
 pub use machine::bound;
 #[cfg(feature = "host")]
 pub use recordings::trajectory;

@@ -17,3 +17,8 @@ fn trajectory_replays() {
 fn checkpoint_replays() {
     replay("checkpoint", fuzzing::checkpoint);
 }
+
+#[test]
+fn data_replays() {
+    replay("data", fuzzing::data);
+}

@@ -268,6 +268,35 @@ impl fmt::Display for ScheduleChoice {
     }
 }
 
+/// Widths of hidden layers, from the first to the last: `256,128`, or `none`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Widths(pub Vec<usize>);
+
+impl FromStr for Widths {
+    type Err = FormError;
+
+    fn from_str(text: &str) -> Result<Self, FormError> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let widths: Option<Vec<usize>> =
+            text.split(',').map(|width| width.trim().parse().ok()).collect();
+        widths
+            .map(Self)
+            .ok_or(FormError { allowed: "none, or widths with commas between them, as 256,128" })
+    }
+}
+
+impl fmt::Display for Widths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        let widths: Vec<_> = self.0.iter().map(usize::to_string).collect();
+        f.write_str(&widths.join(","))
+    }
+}
+
 /// `name` or `name=value`.
 struct Form<'a> {
     name: &'a str,
@@ -304,4 +333,4 @@ macro_rules! serde_as_text {
         }
     )+};
 }
-serde_as_text!(RegularizerChoice, KappaInit, ScheduleChoice);
+serde_as_text!(RegularizerChoice, KappaInit, ScheduleChoice, Widths);

@@ -14,9 +14,10 @@ use cpr_core::{
 };
 use cpr_host::{
     checkpoint::{CheckpointWriter, Meta},
+    experiment::{Experiment as _, Grokking},
     run_folder::RunFolder,
     store::{Shared, Store},
-    train::{Experiment, Resume, Run},
+    train::{Resume, Run},
 };
 
 use super::{Place, grokking, start::Parts, text};
@@ -226,6 +227,34 @@ fn sixty_bad_inputs_and_more_each_with_its_message() {
         fs::write(&path, whole).unwrap();
     }
 
+    // Data sets: what is in the readers' own table, as a run meets it.
+    let data = place.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let files: [(&str, &[u8], &str); 7] = [
+        ("train-images-idx3-ubyte", &[], "train-images-idx3-ubyte is empty"),
+        ("train-images-idx3-ubyte", &[0, 0, 8, 1, 0, 0, 0, 0], "the names are mixed up"),
+        ("train-images-idx3-ubyte", &[0, 0, 8, 3], "alone takes 16"),
+        ("data_batch_1.bin", &[0; 3072], "a record of CIFAR-10 takes 3073"),
+        ("data_batch_1.bin", &[10; 3073], "label 0 is 10, and the highest is 9"),
+        ("train.bin", &[0; 3073], "it fits CIFAR-10"),
+        ("nothing.bin", &[0; 3073], "holds no data set"),
+    ];
+    for (file, content, message) in files {
+        fs::write(data.join(file), content).unwrap();
+        refuse(&place, "classify --data data --name new", message);
+        fs::remove_file(data.join(file)).unwrap();
+    }
+    let texts: [(&[u8], &str); 3] = [
+        (&[], "text.txt is empty"),
+        (&[b'a', 0xff], "byte 1 is 255"),
+        (b"abc", "give more text, or a smaller --context"),
+    ];
+    for (content, message) in texts {
+        fs::write(place.path().join("text.txt"), content).unwrap();
+        refuse(&place, "lm --data text.txt --name new", message);
+    }
+    refuse(&place, "sample runs/grokking/run", "is of the experiment `grokking`, not of `lm`");
+
     // Recorded trajectories.
     for (name, content) in
         [("empty.jsonl", ""), ("text.jsonl", "not a trajectory\n"), ("cut.jsonl", "{\"a\":")]
@@ -238,7 +267,7 @@ fn sixty_bad_inputs_and_more_each_with_its_message() {
         assert!(before == place.snapshot());
     }
     assert!(faults.is_empty(), "{faults:#?}");
-    assert_eq!(count, 17 + 2 * 13 + 7 + 16 + 3 + 7 + 1 + 5);
+    assert_eq!(count, 17 + 2 * 13 + 7 + 16 + 3 + 7 + 1 + 5 + 7 + 3 + 1);
 }
 
 #[test]
@@ -333,7 +362,8 @@ fn a_full_disk_is_named_and_the_run_stays_as_it_was() {
     for operation in ["create", "write", "sync", "rename"] {
         let store = Shared::new(Full(operation));
         let error = loop {
-            let failed = Run::resume_on(&store, &place.run(), longer).unwrap_err().to_string();
+            let failed =
+                Run::<Grokking>::resume_on(&store, &place.run(), longer).unwrap_err().to_string();
             if !failed.contains("in use") {
                 break failed;
             }
@@ -350,8 +380,8 @@ fn a_full_disk_is_named_and_the_run_stays_as_it_was() {
     else {
         unreachable!("grokking")
     };
-    config.out = place.path().join("runs");
-    let experiment = Experiment::new(*config).unwrap();
+    config.run.out = place.path().join("runs");
+    let experiment = Grokking::new(*config).unwrap();
     let error = Run::create_on(&Shared::new(Full("write")), experiment).unwrap_err().to_string();
     assert!(error.contains("config.toml") && error.contains("has room"), "{error}");
 

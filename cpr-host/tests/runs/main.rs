@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod commands;
+mod experiments;
 mod faults;
 mod import;
 mod kill;

@@ -24,6 +24,37 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
+/// Σ aᵢ, in the lanes of [`dot`].
+#[inline]
+pub fn sum<T: Real>(a: &[T]) -> T {
+    let mut lanes = [T::ZERO; LANES];
+    let (chunks, rest) = a.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] = lanes[lane] + chunk[lane];
+        }
+    }
+    for (lane, &a) in lanes.iter_mut().zip(rest) {
+        *lane = *lane + a;
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
+}
+
+/// The largest element; −∞ of none. A NaN is passed over unless there is nothing else.
+#[inline]
+pub fn largest<T: Real>(a: &[T]) -> T {
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    let mut lanes = [T::neg_infinity(); LANES];
+    let (chunks, rest) = a.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] = larger(lanes[lane], chunk[lane]);
+        }
+    }
+    lanes.iter().chain(rest).copied().fold(T::neg_infinity(), larger)
+}
+
 /// out ← out + x.
 #[inline]
 pub fn add<T: Real>(out: &mut [T], x: &[T]) {
@@ -55,10 +86,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dot_sums_every_element_once() {
+    fn every_element_is_taken_once() {
         for n in [0, 1, 7, 8, 9, 31] {
             let a: Vec<f64> = (1..=n).map(f64::from).collect();
             assert_eq!(dot(&a, &a), f64::from(n * (n + 1) * (2 * n + 1)) / 6.0);
+            assert_eq!(sum(&a), f64::from(n * (n + 1)) / 2.0);
+            let top = if n == 0 { f64::NEG_INFINITY } else { f64::from(n) };
+            assert_eq!(largest(&a), top);
         }
     }
 
