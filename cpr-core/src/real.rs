@@ -5,6 +5,7 @@ use core::fmt::Debug;
 
 use num_traits::Float;
 
+use crate::exponential::{exp2_double, exp2_single};
 use crate::power::{self, General};
 
 /// A parameter's float type: `f32` or `f64`.
@@ -32,6 +33,10 @@ mod sealed {
         #[doc(hidden)]
         #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
         fn raised(self, exponent: General) -> Self;
+
+        /// 2 to the power of `self`, positive and finite for every argument.
+        #[doc(hidden)]
+        fn exp2_bounded(self) -> Self;
     }
 }
 
@@ -41,6 +46,11 @@ impl sealed::Sealed for f32 {
     fn raised(self, exponent: General) -> Self {
         power::raise_single(self, exponent)
     }
+
+    #[inline(always)]
+    fn exp2_bounded(self) -> Self {
+        exp2_single(self)
+    }
 }
 
 impl sealed::Sealed for f64 {
@@ -48,6 +58,11 @@ impl sealed::Sealed for f64 {
     #[inline(always)]
     fn raised(self, exponent: General) -> Self {
         power::raise_double(self, exponent)
+    }
+
+    #[inline(always)]
+    fn exp2_bounded(self) -> Self {
+        exp2_double(self)
     }
 }
 
