@@ -1,20 +1,23 @@
 //! The command line: arguments in, typed commands out.
 
+mod error;
+mod train;
+
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{
-    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use cpr_core::{AnyRegularizer, ConstraintRule};
 
+use self::error::usage;
+pub use self::{
+    error::{CliError, explain},
+    train::{ResumeArguments, TrainArguments, Training},
+};
 use crate::{
     bench::{BenchPlan, Shapes, Variant},
-    config::{
-        ConfigError, GrokkingConfig, KappaInit, RegularizerChoice, expected_by_clap, help_of, shown,
-    },
-    train::{Length, Resume, Take},
+    config::{ExperimentConfig, GrokkingConfig, KappaInit, RegularizerChoice},
+    train::{Resume, Take},
 };
 
 /// A command, ready to run.
@@ -75,38 +78,6 @@ pub enum Command {
     },
 }
 
-/// A command line without a command to run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CliError {
-    /// `--help` or `--version`: the text that was asked for, which clap prints.
-    #[error("{0}")]
-    Shown(clap::Error),
-    /// The arguments are refused.
-    #[error("{message}")]
-    Usage {
-        /// What is wrong, one line.
-        message: String,
-        /// What to do next, one line.
-        hint: Option<String>,
-    },
-    /// The configuration is refused.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-}
-
-impl CliError {
-    /// What to do next: one line.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Shown(_) => None,
-            Self::Usage { hint, .. } => hint.clone(),
-            Self::Config(error) => error.hint(),
-        }
-    }
-}
-
 const EXAMPLES: &str = "\
 Examples:
   cpr grokking
@@ -146,27 +117,9 @@ struct Cli {
 enum Arguments {
     /// Train a transformer on modular addition and watch it grok, or not have to
     #[command(after_help = KEYS, allow_negative_numbers = true)]
-    Grokking(Box<GrokkingArguments>),
+    Grokking(Box<TrainArguments<GrokkingConfig>>),
     /// Go on with a run from its last checkpoint, to the same bytes as without the break; or make it longer
-    Resume {
-        /// The run folder
-        run: PathBuf,
-        /// Threads, up to 1024; 0: all cores. The results do not depend on it
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        threads: usize,
-        /// Length of the whole run in steps, more than it has taken; for --schedule constant [default: as it was]
-        #[arg(long, value_name = "N")]
-        steps: Option<u64>,
-        /// Length of the whole run in passes over the training data, in place of --steps
-        #[arg(long, value_name = "N")]
-        epochs: Option<u64>,
-        /// Take the weights alone: moments, t and constraints start afresh
-        #[arg(long)]
-        reset_optimizer: bool,
-        /// Take what fits of a checkpoint that does not fit; the rest starts afresh, and is named
-        #[arg(long)]
-        partial: bool,
-    },
+    Resume(ResumeArguments),
     /// Evaluate a run's last checkpoint, or a checkpoint file
     Eval {
         /// The run folder or checkpoint file
@@ -224,30 +177,6 @@ enum BenchArguments {
 }
 
 #[derive(Debug, Args)]
-struct GrokkingArguments {
-    /// Print the parameter groups, and which are regularised, and stop
-    #[arg(long)]
-    dry_run: bool,
-    /// Start from the weights, moments and constraints of another run's last checkpoint, or of a checkpoint file
-    #[arg(long, value_name = "RUN|CHECKPOINT")]
-    from: Option<PathBuf>,
-    /// With --from: take the weights alone, of any safetensors file; moments, t and constraints start afresh
-    #[arg(long, requires = "from")]
-    reset_optimizer: bool,
-    /// With --from: take what fits of a checkpoint that does not fit; the rest starts afresh, and is named
-    #[arg(long, requires = "from")]
-    partial: bool,
-    /// Read keys from a TOML file; flags override it
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Set a key; overrides the file and the flags
-    #[arg(long, value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
-    set: Vec<String>,
-    #[command(flatten)]
-    keys: GrokkingConfig,
-}
-
-#[derive(Debug, Args)]
 struct ImportArguments {
     /// The state with the weights: .safetensors, or .json
     file: PathBuf,
@@ -265,6 +194,19 @@ struct ImportArguments {
     set: Vec<String>,
 }
 
+/// The commands, each experiment's flags with its own defaults.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand(GrokkingConfig::EXPERIMENT, GrokkingConfig::adapted)
+}
+
+/// What a key of an experiment means.
+fn help_of(command: &str, key: &str) -> Option<String> {
+    match command {
+        GrokkingConfig::EXPERIMENT => GrokkingConfig::help_of(key),
+        _ => None,
+    }
+}
+
 /// The command of these arguments; the first is the name of the program.
 ///
 /// # Errors
@@ -274,27 +216,23 @@ where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
-    let matches = Cli::command().try_get_matches_from(arguments).map_err(explain)?;
-    let Cli { command } = Cli::from_arg_matches(&matches).map_err(explain)?;
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let refused = |error| {
+        let command = arguments.get(1).and_then(|command| command.to_str());
+        explain(error, GrokkingConfig::PROGRAM, |key| help_of(command.unwrap_or_default(), key))
+    };
+    let matches = command().try_get_matches_from(&arguments).map_err(refused)?;
+    let Cli { command } = Cli::from_arg_matches(&matches).map_err(refused)?;
+    // Every command line that is none has been refused.
+    let (_, given) = matches.subcommand().unwrap_or(("", &matches));
     Ok(match command {
         Arguments::Grokking(arguments) => {
-            let given = matches.subcommand_matches("grokking");
-            Command::Grokking {
-                config: Box::new(layered(&arguments, given)?),
-                dry_run: arguments.dry_run,
-                from: {
-                    let GrokkingArguments { from, reset_optimizer, partial, .. } = *arguments;
-                    from.map(|path| (path, Take { reset_optimizer, partial }))
-                },
-            }
+            let Training { config, from, dry_run } = arguments.typed(given)?;
+            Command::Grokking { config, from, dry_run }
         }
-        Arguments::Resume { threads, .. } if threads > 1024 => {
-            let message = format!("--threads {threads}: it must be at most 1024");
-            return Err(usage(message, "0 takes all cores"));
-        }
-        Arguments::Resume { run, threads, steps, epochs, reset_optimizer, partial } => {
-            let take = Take { reset_optimizer, partial };
-            Command::Resume { run, how: Resume { threads, length: length(steps, epochs)?, take } }
+        Arguments::Resume(arguments) => {
+            let (run, how) = arguments.typed()?;
+            Command::Resume { run, how }
         }
         Arguments::Eval { path, logits } => Command::Eval { path, logits },
         Arguments::Import(arguments) => import(*arguments)?,
@@ -318,26 +256,6 @@ where
     })
 }
 
-fn usage(message: impl Into<String>, hint: &str) -> CliError {
-    CliError::Usage { message: message.into(), hint: Some(hint.to_owned()) }
-}
-
-/// The length that a resumed run is to have.
-fn length(steps: Option<u64>, epochs: Option<u64>) -> Result<Length, CliError> {
-    let hint = "leave it out to go on to the length that the run has";
-    match (steps, epochs) {
-        (None, None) => Ok(Length::Configured),
-        (Some(_), Some(_)) => {
-            let message = "--steps and --epochs both say how long the run is to be";
-            Err(usage(message, "leave one of the two out"))
-        }
-        (Some(0), None) => Err(usage("--steps 0: it must be at least 1", hint)),
-        (None, Some(0)) => Err(usage("--epochs 0: it must be at least 1", hint)),
-        (Some(steps), None) => Ok(Length::Steps(steps)),
-        (None, Some(epochs)) => Ok(Length::Epochs(epochs)),
-    }
-}
-
 /// `cpr import`: what the state does not hold is given by flags, or missing.
 fn import(arguments: ImportArguments) -> Result<Command, CliError> {
     let ImportArguments { file, out, reg, kappa_init, set } = arguments;
@@ -355,83 +273,10 @@ fn import(arguments: ImportArguments) -> Result<Command, CliError> {
     Ok(Command::Import { file, out, rule })
 }
 
-fn layered(
-    arguments: &GrokkingArguments,
-    matches: Option<&ArgMatches>,
-) -> Result<GrokkingConfig, ConfigError> {
-    let GrokkingArguments { config, set, keys, .. } = arguments;
-    match matches {
-        Some(matches) => GrokkingConfig::layered(config.as_deref(), matches, set),
-        None => keys.resolved(),
-    }
-}
-
-/// A refusal of the parser as one line and a hint.
-fn explain(error: clap::Error) -> CliError {
-    if !error.use_stderr() {
-        return CliError::Shown(error);
-    }
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) if !texts.is_empty() => Some(texts.join(", ")),
-        _ => None,
-    };
-    let argument = shown(&text(ContextKind::InvalidArg).unwrap_or_default());
-    // `--lr <X>`: the flag alone.
-    let flag = argument.split([' ', '[']).next().unwrap_or_default();
-    let value = shown(&text(ContextKind::InvalidValue).unwrap_or_default());
-    let (message, hint) = match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return CliError::Shown(error),
-        ErrorKind::UnknownArgument => (
-            format!("unknown argument `{argument}`"),
-            match text(ContextKind::SuggestedArg) {
-                Some(near) => Some(format!("did you mean `{near}`?")),
-                None if is_number(&argument) => {
-                    Some("write a negative number with `=`, as --key=-1e-3".to_owned())
-                }
-                None => None,
-            },
-        ),
-        ErrorKind::InvalidSubcommand => (
-            format!(
-                "unknown command `{}`",
-                shown(&text(ContextKind::InvalidSubcommand).unwrap_or_default())
-            ),
-            text(ContextKind::SuggestedSubcommand).map(|near| format!("did you mean `{near}`?")),
-        ),
-        ErrorKind::MissingRequiredArgument => (format!("{argument} is missing"), None),
-        ErrorKind::ArgumentConflict => (format!("{flag} is given twice"), None),
-        ErrorKind::InvalidValue if value.is_empty() => (format!("{flag} needs a value"), None),
-        _ => match expected_by_clap(&error) {
-            Some(expected) => (format!("{flag} {value}: {expected}"), None),
-            None => (first_line(&error), None),
-        },
-    };
-    let of_key = || {
-        let help = help_of(&flag.strip_prefix("--")?.replace('-', "_"))?;
-        Some(format!("{flag}: {help}"))
-    };
-    let hint = hint
-        .or_else(of_key)
-        .or_else(|| Some("`cpr --help` and `cpr COMMAND --help` list what there is".to_owned()));
-    CliError::Usage { message, hint }
-}
-
-/// Whether an unknown argument was meant as a negative number.
-fn is_number(argument: &str) -> bool {
-    argument.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// What clap says, without its `error: ` and its usage lines.
-fn first_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::Length;
 
     #[test]
     fn commands_are_typed() {
@@ -458,12 +303,12 @@ mod tests {
         assert_eq!(command("cpr resume runs/a --partial"), resumed);
         let line = "cpr grokking --dry-run --seed 4 --from runs/a --partial";
         let Command::Grokking { config, from, dry_run } = command(line) else { panic!("grokking") };
-        assert_eq!((config.seed, from, dry_run), (4, Some((run, partial)), true));
+        assert_eq!((config.run.seed, from, dry_run), (4, Some((run, partial)), true));
     }
 
     #[test]
     fn the_definition_holds_together() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

@@ -13,22 +13,23 @@ use cpr_core::{AnyRegularizer, ConstraintRule};
 use crate::{
     bench::{self, BenchError, BenchPlan},
     checkpoint::{Checkpoint, CheckpointError, CheckpointWriter, Latest, Meta},
-    config::GrokkingConfig,
+    config::{ExperimentConfig, GrokkingConfig},
     conformance::{self, ConformanceError},
+    experiment::{Experiment, Finish, Grokking, Weights as _},
     import::{self, ImportError, Imported},
     inspect::{self, InspectError},
     observe::{LastLine, ObserveError, read_jsonl},
     parallel::{Workers, WorkersError},
-    plot::grokking,
+    plot::Figure,
     run_folder::RunFolderError,
     schedule::Shape,
     signals,
-    summary::Summary,
-    train::{self, Ending, Experiment, Resume, Resumed, Run, Take, TrainError},
+    store::Shared,
+    train::{self, Ending, Opened, Resume, Resumed, Run, Take, TrainError},
 };
 
-/// The matrix whose R, κ and λ the plot shows: the paper's choice.
-const PLOTTED: &str = "layers.0.attn.in_proj_weight";
+/// The program, in messages of commands that know no experiment yet.
+const PROGRAM: &str = GrokkingConfig::PROGRAM;
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +50,6 @@ pub enum CommandError {
     /// A file of the run could not be written.
     #[error(transparent)]
     Folder(#[from] RunFolderError),
-    /// The plot lacks a column.
-    #[error(transparent)]
-    Plot(#[from] grokking::GrokkingError),
     /// The import.
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -76,6 +74,23 @@ pub enum CommandError {
         /// The file.
         path: PathBuf,
     },
+    /// The experiment has no logits to write.
+    #[error("`{experiment}` has too many inputs for their logits to be of use: leave --logits out")]
+    NoLogits {
+        /// The experiment.
+        experiment: &'static str,
+    },
+    /// A checkpoint of an experiment that this program does not have.
+    #[error(
+        "{} is of the experiment `{kind}`, which is none of this program's: use the one that wrote it",
+        path.display()
+    )]
+    OtherProgram {
+        /// What was given.
+        path: PathBuf,
+        /// The experiment.
+        kind: String,
+    },
     /// Neither a run nor a checkpoint.
     #[error("{} is neither a run folder nor a checkpoint: give the folder that holds config.toml, or a .safetensors file", path.display())]
     NotFound {
@@ -93,34 +108,28 @@ pub enum Done {
     Interrupted,
 }
 
-/// Trains modular addition, from the state of another run's checkpoint where `from` names one; with `dry_run` it
+/// Trains an experiment, from the state of another run's checkpoint where `from` names one; with `dry_run` it
 /// prints the parameter groups and stops.
 ///
 /// # Errors
 /// [`CommandError`].
-pub fn grokking(
-    config: &GrokkingConfig,
+pub fn train<E: Experiment>(
+    config: &E::Config,
     from: Option<(&Path, Take)>,
     dry_run: bool,
     out: &mut dyn Write,
 ) -> Result<Done, CommandError> {
-    let mut experiment = Experiment::new(config.clone())?;
+    let mut experiment = E::new(config.clone())?;
+    let program = E::Config::PROGRAM;
     let taken = match from {
-        Some((path, take)) => Some(experiment.start_from(&checkpoint_at(path)?, take)?),
+        Some((path, take)) => {
+            Some(train::start_from(&mut experiment, &checkpoint_at(path, program)?, take)?)
+        }
         None => None,
     };
-    writeln!(
-        out,
-        "modular addition mod {}: {} training and {} validation pairs, {} steps, {} threads\n{}, seed {}\n",
-        experiment.config.p,
-        experiment.data.train.len(),
-        experiment.data.validation.len(),
-        experiment.total,
-        experiment.workers.threads(),
-        experiment.config.summary(),
-        experiment.config.seed,
-    )?;
-    writeln!(out, "{}", experiment.groups())?;
+    let (summary, seed) = (config.summary(), config.run().seed);
+    writeln!(out, "{}\n{summary}, seed {seed}\n", experiment.heading())?;
+    writeln!(out, "{}", experiment.weights().groups())?;
     if let Some(taken) = taken {
         writeln!(
             out,
@@ -134,7 +143,7 @@ pub fn grokking(
     let stop = signals::watch().map_err(CommandError::Signals)?;
     let run = Run::create(experiment)?;
     writeln!(out, "run folder: {}", run.path().display())?;
-    train(run, &stop, out)
+    go(run, &stop, out)
 }
 
 /// Goes on with the run in this folder; of a run that has ended it prints the summary.
@@ -143,12 +152,30 @@ pub fn grokking(
 /// [`CommandError`].
 pub fn resume(folder: &Path, how: Resume, out: &mut dyn Write) -> Result<Done, CommandError> {
     let stop = signals::watch().map_err(CommandError::Signals)?;
-    let Resumed { run, taken, damaged } = Run::resume(folder, how)?;
+    let opened = Opened::at(&Shared::default(), folder, PROGRAM)?;
+    match opened.kind() {
+        GrokkingConfig::EXPERIMENT => resume_as::<Grokking>(opened, how, |_| (), &stop, out),
+        kind => Err(other(folder, kind)),
+    }
+}
+
+/// Goes on with a run of this experiment; `adjust` sets what is of the process, such as a device.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn resume_as<E: Experiment>(
+    opened: Opened,
+    how: Resume,
+    adjust: impl FnOnce(&mut E::Config),
+    stop: &AtomicBool,
+    out: &mut dyn Write,
+) -> Result<Done, CommandError> {
+    let Resumed { run, taken, damaged } = opened.resume::<E>(how, adjust)?;
     tell(damaged, out)?;
     if how.take != Take::default() {
         writeln!(out, "{taken}")?;
     }
-    let can_be_longer = run.experiment().config.schedule.0 == Shape::Constant;
+    let can_be_longer = run.experiment().config().optim().schedule.0 == Shape::Constant;
     let (path, taken) = (run.path().display(), run.taken());
     match run.ended() {
         None => writeln!(out, "{path} goes on after step {taken}")?,
@@ -157,7 +184,12 @@ pub fn resume(folder: &Path, how: Resume, out: &mut dyn Write) -> Result<Done, C
         }
         Some(_) => writeln!(out, "{path} has ended at step {taken}")?,
     }
-    train(run, &stop, out)
+    go(run, stop, out)
+}
+
+/// A checkpoint of an experiment that this program does not know.
+fn other(path: &Path, kind: &str) -> CommandError {
+    CommandError::OtherProgram { path: path.to_owned(), kind: kind.to_owned() }
 }
 
 /// Names the newer checkpoints that could not be used.
@@ -167,33 +199,37 @@ fn tell(damaged: Vec<CheckpointError>, out: &mut dyn Write) -> io::Result<()> {
         .try_for_each(|error| writeln!(out, "passed over a damaged checkpoint: {error}"))
 }
 
-fn train(mut run: Run, stop: &AtomicBool, out: &mut dyn Write) -> Result<Done, CommandError> {
+/// Trains to the end, and shows what came out.
+fn go<E: Experiment>(
+    mut run: Run<E>,
+    stop: &AtomicBool,
+    out: &mut dyn Write,
+) -> Result<Done, CommandError> {
     out.flush()?;
     run.show_progress();
     let (from, start) = (run.taken(), Instant::now());
     let ending = run.train(stop)?;
     let seconds = start.elapsed().as_secs_f64();
-    let (folder, steps) = (run.path().display(), run.taken());
     if ending == Ending::Interrupted {
+        let (step, folder, program) = (run.taken(), run.path().display(), E::Config::PROGRAM);
         writeln!(
             out,
-            "\nstopped after step {steps}, state saved; go on with: cpr resume {folder}"
+            "\nstopped after step {step}, state saved; go on with: {program} resume {folder}"
         )?;
         return Ok(Done::Interrupted);
     }
 
     let rows = read_jsonl(&run.folder().file("metrics.jsonl"), LastLine::Whole)?;
-    let summary = Summary::of(&rows);
-    run.folder().update("summary.json", summary.to_json().as_bytes())?;
-    let constrained = run.experiment().optimizer.reports().any(|(name, _)| name == PLOTTED);
-    let figure = grokking::figure(&rows, constrained.then_some(PLOTTED))?;
-    let figure = crate::plot::Figure { subtitle: run.experiment().config.summary(), ..figure };
+    let Finish { json, table, figure } = run.experiment_mut().finish(&rows)?;
+    let figure = Figure { subtitle: run.experiment().config().summary(), ..figure };
+    run.folder().update("summary.json", json.as_bytes())?;
     run.folder().update("plot.svg", figure.to_svg().as_bytes())?;
 
+    let (folder, steps) = (run.path().display(), run.taken());
     if ending == Ending::Reached {
         writeln!(out, "\nstopped at step {steps}: the validation accuracy asked for was reached")?;
     }
-    writeln!(out, "\n{}", summary.table())?;
+    writeln!(out, "\n{table}")?;
     if steps > from {
         writeln!(out, "{:<26}{seconds:.1} for {} steps", "seconds", steps - from)?;
     }
@@ -203,34 +239,55 @@ fn train(mut run: Run, stop: &AtomicBool, out: &mut dyn Write) -> Result<Done, C
     Ok(Done::Completed)
 }
 
-/// Evaluates a run's last checkpoint, or a checkpoint; writes the logits of all p² pairs to a file where `logits`
-/// names one: a tensor `logits` [p², p + 1], the row of the pair (a, b) at a·p + b.
+/// Evaluates a run's last checkpoint, or a checkpoint; writes the logits of all inputs to a file where `logits`
+/// names one: a tensor `logits`, for modular addition [p², p + 1], the row of the pair (a, b) at a·p + b.
 ///
 /// # Errors
 /// [`CommandError`].
 pub fn eval(path: &Path, logits: Option<&Path>, out: &mut dyn Write) -> Result<(), CommandError> {
-    if let Some(path) = logits.filter(|path| path.symlink_metadata().is_ok()) {
-        return Err(CommandError::Exists { path: path.to_owned() });
+    let (path, checkpoint) = to_evaluate(path, logits, PROGRAM, out)?;
+    match checkpoint.meta.kind.as_str() {
+        GrokkingConfig::EXPERIMENT => eval_as::<Grokking>(&path, checkpoint, |_| (), logits, out),
+        kind => Err(other(&path, kind)),
     }
-    let (path, checkpoint) = checkpoint_of(path, out)?;
-    let (mut experiment, meta) = train::load(&path, checkpoint, 0)?;
-    let [train, validation] = experiment.evaluate()?;
-    writeln!(out, "{} at step {}", path.display(), meta.step)?;
-    for (name, outcome) in [("train", train), ("validation", validation)] {
-        writeln!(
-            out,
-            "{name:<12}loss {:.6}  accuracy {:.4} %  ({} of {})",
-            outcome.loss,
-            100.0 * outcome.accuracy(),
-            outcome.correct,
-            outcome.count
-        )?;
+}
+
+/// The checkpoint to be evaluated, where the file for its logits can be written.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn to_evaluate(
+    path: &Path,
+    logits: Option<&Path>,
+    program: &'static str,
+    out: &mut dyn Write,
+) -> Result<(PathBuf, Checkpoint), CommandError> {
+    match logits.filter(|path| path.symlink_metadata().is_ok()) {
+        Some(path) => Err(CommandError::Exists { path: path.to_owned() }),
+        None => checkpoint_of(path, program, out),
     }
+}
+
+/// Evaluates a checkpoint of this experiment: [`eval`]; `adjust` sets what is of the process, such as a device.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn eval_as<E: Experiment>(
+    path: &Path,
+    checkpoint: Checkpoint,
+    adjust: impl FnOnce(&mut E::Config),
+    logits: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let (mut experiment, meta) = train::load::<E>(path, checkpoint, 0, adjust)?;
+    let text = experiment.evaluation()?;
+    write!(out, "{} at step {}\n{text}", path.display(), meta.step)?;
     if let Some(file) = logits {
-        let values = experiment.logits()?;
-        let classes = experiment.config.p + 1;
+        let Some((shape, values)) = experiment.logits()? else {
+            return Err(CommandError::NoLogits { experiment: E::Config::EXPERIMENT });
+        };
         CheckpointWriter::new(Meta { step: meta.step, ..Meta::new("logits") })
-            .tensor("logits", &[values.len() / classes, classes], &values)
+            .tensor("logits", &shape, &values)
             .write(file)?;
         writeln!(out, "logits      {}", file.display())?;
     }
@@ -242,21 +299,25 @@ pub fn eval(path: &Path, logits: Option<&Path>, out: &mut dyn Write) -> Result<(
 /// # Errors
 /// [`CommandError`].
 pub fn inspect(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-    let (path, checkpoint) = checkpoint_of(path, out)?;
+    let (path, checkpoint) = checkpoint_of(path, PROGRAM, out)?;
     write!(out, "{}", inspect::table(&path, checkpoint)?)?;
     Ok(())
 }
 
 /// The path itself where it is a file, or that of the newest whole checkpoint of a run folder.
-fn checkpoint_at(path: &Path) -> Result<PathBuf, CommandError> {
+fn checkpoint_at(path: &Path, program: &'static str) -> Result<PathBuf, CommandError> {
     if path.is_file() {
         return Ok(path.to_owned());
     }
-    Ok(checkpoint_of(path, &mut io::sink())?.0)
+    Ok(checkpoint_of(path, program, &mut io::sink())?.0)
 }
 
 /// The checkpoint itself, or the newest whole one of a run folder. Nothing is changed: the run may be in progress.
-fn checkpoint_of(path: &Path, out: &mut dyn Write) -> Result<(PathBuf, Checkpoint), CommandError> {
+fn checkpoint_of(
+    path: &Path,
+    program: &'static str,
+    out: &mut dyn Write,
+) -> Result<(PathBuf, Checkpoint), CommandError> {
     if path.is_file() {
         return Ok((path.to_owned(), Checkpoint::read(path)?));
     }
@@ -269,7 +330,7 @@ fn checkpoint_of(path: &Path, out: &mut dyn Write) -> Result<(PathBuf, Checkpoin
             tell(damaged, out)?;
             Ok((path, checkpoint))
         }
-        None => Err(TrainError::NoCheckpoint { path: path.to_owned() }.into()),
+        None => Err(TrainError::NoCheckpoint { path: path.to_owned(), program }.into()),
     }
 }
 

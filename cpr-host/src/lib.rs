@@ -2,10 +2,10 @@
 //!
 //! The way of the data: [`config`] says what to do; [`data`] and [`model`] know nothing of CPR; [`param`] names the
 //! parameters and says which are regularized; [`optim`] runs the four phases of `cpr-core` over them on the threads of
-//! [`parallel`]; [`train`] is the loop; [`observe`], [`checkpoint`] and [`run_folder`] write what came out, [`plot`]
+//! [`parallel`]; an [`experiment`] puts them together, and [`train`] is the loop of all; [`observe`], [`checkpoint`] and [`run_folder`] write what came out, [`plot`]
 //! and [`summary`] show it. [`cli`] and [`commands`] are the front.
 //!
-//! [`mod@bench`], [`cli`], [`commands`], [`config`] and [`train`] are behind the feature `cli`, which is on by default; without it
+//! [`mod@bench`], [`cli`], [`commands`], [`config`], [`experiment`] and [`train`] are behind the feature `cli`, which is on by default; without it
 //! nothing here parses arguments.
 
 #[cfg(feature = "cli")]
@@ -19,6 +19,8 @@ pub mod commands;
 pub mod config;
 pub mod conformance;
 pub mod data;
+#[cfg(feature = "cli")]
+pub mod experiment;
 pub mod import;
 pub mod inspect;
 pub mod model;

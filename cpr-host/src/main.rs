@@ -10,6 +10,7 @@ use cpr_host::{
     cli::{self, CliError, Command},
     commands::{self, Done},
     config::ConfigError,
+    experiment::Grokking,
     signals,
 };
 
@@ -49,7 +50,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
     let done = match command {
         Command::Grokking { config, from, dry_run } => {
             let from = from.as_ref().map(|(path, take)| (path.as_path(), *take));
-            commands::grokking(&config, from, dry_run, out)?
+            commands::train::<Grokking>(&config, from, dry_run, out)?
         }
         Command::Resume { run, how } => commands::resume(&run, how, out)?,
         Command::Eval { path, logits } => {

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
+use cpr_host::config::{ExperimentConfig as _, GrokkingConfig};
+
 fn cpr(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cpr")).args(arguments).output().expect("the binary runs")
 }
@@ -29,7 +31,7 @@ fn help_and_version_are_output() {
 fn help_names_every_key_under_its_heading() {
     let help = cpr(&["grokking", "--help"]).stdout;
     let help = text(&help);
-    for key in cpr_host::config::keys() {
+    for key in GrokkingConfig::keys() {
         let flag = format!("--{} ", key.replace('_', "-"));
         let lines = help.lines().filter(|line| line.trim_start().starts_with(&flag)).count();
         assert_eq!(lines, 1, "{flag}");

@@ -7,94 +7,37 @@ use cpr_core::{
 };
 
 use super::{
-    ConfigError, GrokkingConfig, KappaInit, OptimizerChoice, RegularizerChoice,
+    AdaptiveChoice, ConfigError, KappaInit, OptimConfig, OptimizerChoice, RegularizerChoice,
     error::{given, refused},
 };
 use crate::{
     optim::{BaseSpec, OptimizerSpec},
-    run_folder::{ALLOWED, fault_of_name},
     schedule::{Schedule, ScheduleConfig, ScheduleError},
 };
 
 /// The weight decay of AdamW where none is given.
 const ADAMW_DECAY: f64 = 0.1;
 
-impl GrokkingConfig {
-    /// Checks the range of every key that has an effect, and that the keys fit together.
+impl OptimConfig {
+    /// Checks the range of every key that has an effect, and that the keys fit together and to a run of that many
+    /// steps (0: not known).
     ///
     /// # Errors
     /// The first key that does not, with its value and what is allowed.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        self.check_run()?;
-        self.check_data_and_model()?;
-        self.optimizer()?;
-        // The warm-up is held against the length where that is known: in steps.
-        let steps = if self.steps == 0 { u64::MAX } else { self.steps };
-        self.schedule(steps)?;
-        Ok(())
-    }
-
-    fn check_run(&self) -> Result<(), ConfigError> {
-        let need = |key, value: &dyn std::fmt::Display, limit, holds| {
-            if holds { Ok(()) } else { Err(refused(key, value, limit)) }
-        };
+    pub(super) fn check(&self, steps: u64) -> Result<(), ConfigError> {
         // TOML has no larger integers.
         let limit = "it must be at most 2^63 - 1";
-        for (key, count) in [
-            ("seed", self.seed),
-            ("steps", self.steps),
-            ("epochs", self.epochs),
-            ("eval_every", self.eval_every),
-            ("checkpoint_every", self.checkpoint_every),
-            ("warmup", self.warmup),
-            ("inflection_burn_in", self.inflection_burn_in),
-            ("max_bad_steps", self.max_bad_steps),
-        ] {
-            need(key, &count, limit, i64::try_from(count).is_ok())?;
-        }
-        need("keep", &self.keep, "it must be at most 2^31", self.keep <= 1 << 31)?;
-        need("threads", &self.threads, "it must be at most 1024", self.threads <= 1024)?;
-        if self.steps == 0 {
-            need("epochs", &self.epochs, "it must be at least 1", self.epochs >= 1)?;
-        }
-        if let Some(accuracy) = self.stop_at_accuracy {
-            let holds = accuracy > 0.0 && accuracy <= 1.0;
-            need("stop_at_accuracy", &accuracy, "it must be in (0, 1]", holds)?;
-        }
-        need("eval_every", &self.eval_every, "it must be at least 1", self.eval_every >= 1)?;
-        let bad = self.max_bad_steps;
-        need("max_bad_steps", &bad, "it must be at least 1", bad >= 1)?;
-        let out = self.out.to_str().filter(|out| !out.is_empty());
-        let limit = "it must be the name of a folder, in UTF-8";
-        need("out", &format!("{:?}", self.out), limit, out.is_some())?;
-        if let Some(name) = &self.name
-            && let Some(fault) = fault_of_name(name)
+        for (key, count) in
+            [("warmup", self.warmup), ("inflection_burn_in", self.constraint.inflection_burn_in)]
         {
-            return Err(refused("name", format!("{name:?}"), &format!("{fault}; {ALLOWED}")));
+            if i64::try_from(count).is_err() {
+                return Err(refused(key, count, limit));
+            }
         }
+        self.spec()?;
+        // The warm-up is held against the length where that is known: in steps.
+        self.schedule(if steps == 0 { u64::MAX } else { steps })?;
         Ok(())
-    }
-
-    fn check_data_and_model(&self) -> Result<(), ConfigError> {
-        let need = |key, value: &dyn std::fmt::Display, limit, holds| {
-            if holds { Ok(()) } else { Err(refused(key, value, limit)) }
-        };
-        let Self { p, train_fraction, batch, dim, heads, mlp_ratio, .. } = *self;
-        need("p", &p, "it must be 2 to 2048", (2..=2048).contains(&p))?;
-        let open = train_fraction > 0.0 && train_fraction < 1.0;
-        need("train_fraction", &train_fraction, "it must be in (0, 1)", open)?;
-        // Whichever way the share is rounded, both sides have a pair.
-        let pairs = u32::try_from(p * p).map_or(f64::INFINITY, f64::from);
-        let both = pairs * train_fraction >= 1.0 && pairs * (1.0 - train_fraction) >= 1.0;
-        let limit = "it must leave at least one of the p^2 pairs on each side";
-        need("train_fraction", &train_fraction, limit, both)?;
-        let largest = 1 << 24;
-        need("batch", &batch, "it must be 1 to 2^24", (1..=largest).contains(&batch))?;
-        need("heads", &heads, "it must be at least 1", heads >= 1)?;
-        need("dim", &dim, "it must be 1 to 16384", (1..=16384).contains(&dim))?;
-        let limit = format!("it must be a multiple of --heads {heads}");
-        need("dim", &dim, &limit, dim.is_multiple_of(heads))?;
-        need("mlp_ratio", &mlp_ratio, "it must be 1 to 64", (1..=64).contains(&mlp_ratio))
     }
 
     /// The schedule over a run of that many steps.
@@ -134,7 +77,7 @@ impl GrokkingConfig {
     ///
     /// # Errors
     /// [`ConfigError::Value`] and [`ConfigError::Rule`], with the key and its value.
-    pub fn optimizer(&self) -> Result<OptimizerSpec, ConfigError> {
+    pub fn spec(&self) -> Result<OptimizerSpec, ConfigError> {
         positive("lr", self.lr)?;
         if let Some(clip) = self.clip {
             positive("clip", clip)?;
@@ -167,7 +110,7 @@ impl GrokkingConfig {
             }
         };
         let constraint = match self.optimizer.is_constrained() {
-            true => Some(self.constraint()?),
+            true => Some(self.rule()?),
             false => None,
         };
         let rescale = match self.optimizer {
@@ -178,6 +121,21 @@ impl GrokkingConfig {
             _ => None,
         };
         Ok(OptimizerSpec { regularized, free, constraint, rescale, lr: self.lr, clip: self.clip })
+    }
+
+    /// Fills in the defaults that the optimizer and the regularizer choose.
+    pub(super) fn fill_in(&mut self) -> Result<(), ConfigError> {
+        if self.inert("weight_decay").is_none() {
+            self.weight_decay = Some(self.effective_decay());
+        }
+        if self.optimizer.is_constrained() {
+            let defaults = self.regularizer()?.defaults();
+            let constraint = &mut self.constraint;
+            constraint.mu.get_or_insert(defaults.mu);
+            constraint.order.get_or_insert(defaults.order.into());
+            constraint.scale_by_lr.get_or_insert(defaults.scale_by_lr);
+        }
+        Ok(())
     }
 
     /// The weight decay in force: what was given, or the optimizer's own default.
@@ -216,7 +174,7 @@ impl GrokkingConfig {
 
     /// The measure R.
     pub(super) fn regularizer(&self) -> Result<AnyRegularizer, ConfigError> {
-        match self.reg {
+        match self.constraint.reg {
             RegularizerChoice::L2 => Ok(L2.into()),
             RegularizerChoice::L1 => Ok(L1.into()),
             RegularizerChoice::Std => Ok(Std.into()),
@@ -225,24 +183,24 @@ impl GrokkingConfig {
         }
         .map_err(|source| match source {
             cpr_core::ConfigError::OutOfRange { limit, .. } => {
-                refused("reg", self.reg, &format!("its number must be {limit}"))
+                refused("reg", self.constraint.reg, &format!("its number must be {limit}"))
             }
-            source => ConfigError::Rule { given: given("reg", self.reg), source },
+            source => ConfigError::Rule { given: given("reg", self.constraint.reg), source },
         })
     }
 
-    pub(super) fn constraint(&self) -> Result<ConstraintRule<AnyRegularizer>, ConfigError> {
+    pub(super) fn rule(&self) -> Result<ConstraintRule<AnyRegularizer>, ConfigError> {
         let regularizer = self.regularizer()?;
         let defaults = regularizer.defaults();
         let config = ConstraintConfig {
             regularizer,
             bound: self.bound()?,
-            adaptive: self.adaptive.into(),
-            mu: self.mu.unwrap_or(defaults.mu),
-            order: self.order.map_or(defaults.order, Into::into),
-            step_rule: self.step_rule.into(),
-            guard: self.guard,
-            scale_by_lr: self.scale_by_lr.unwrap_or(defaults.scale_by_lr),
+            adaptive: self.constraint.adaptive.into(),
+            mu: self.constraint.mu.unwrap_or(defaults.mu),
+            order: self.constraint.order.map_or(defaults.order, Into::into),
+            step_rule: self.constraint.step_rule.into(),
+            guard: self.constraint.guard,
+            scale_by_lr: self.constraint.scale_by_lr.unwrap_or(defaults.scale_by_lr),
         };
         ConstraintRule::new(config).map_err(|source| self.named(source))
     }
@@ -251,9 +209,9 @@ impl GrokkingConfig {
         let without_warmup = || {
             let expected = "it is measured in learning-rate warm-ups: give --warmup, or a number of \
                             steps";
-            Err(refused("kappa_init", self.kappa_init, expected))
+            Err(refused("kappa_init", self.constraint.kappa_init, expected))
         };
-        Ok(match self.kappa_init {
+        Ok(match self.constraint.kappa_init {
             KappaInit::Dependent(factor) => BoundInit::Dependent(factor),
             KappaInit::Uniform(kappa) => BoundInit::Uniform(kappa),
             KappaInit::PerElement(kappa) => BoundInit::UniformPerElement(kappa),
@@ -269,8 +227,8 @@ impl GrokkingConfig {
                 let sampled =
                     interval.map_or_else(|| Inflection::for_warmup(self.warmup), Inflection::every);
                 BoundInit::Inflection(Inflection {
-                    smoothing: self.inflection_smoothing,
-                    burn_in: self.inflection_burn_in,
+                    smoothing: self.constraint.inflection_smoothing,
+                    burn_in: self.constraint.inflection_burn_in,
                     ..sampled
                 })
             }
@@ -288,22 +246,25 @@ impl GrokkingConfig {
                     "inflection smoothing" => refused("inflection_smoothing", given, &limit),
                     "kappa" | "dependent" | "warm_start" => {
                         let limit = format!("its number must be {}", &limit["it must be ".len()..]);
-                        refused("kappa_init", self.kappa_init, &limit)
+                        refused("kappa_init", self.constraint.kappa_init, &limit)
                     }
                     key => refused(key, given, &limit),
                 }
             }
             Core::ZeroSteps { .. } => {
-                refused("kappa_init", self.kappa_init, "it must be at least 1 step")
+                refused("kappa_init", self.constraint.kappa_init, "it must be at least 1 step")
             }
             Core::PowerNeedsBeforeBase { .. } => {
-                let order = self.order.map_or_else(String::new, |order| order.to_string());
+                let order =
+                    self.constraint.order.map_or_else(String::new, |order| order.to_string());
                 ConfigError::Rule { given: given("order", order), source }
             }
             Core::NesterovNeedsMomentum => {
                 ConfigError::Rule { given: given("nesterov", self.nesterov), source }
             }
-            _ => ConfigError::Rule { given: given("kappa_init", self.kappa_init), source },
+            _ => {
+                ConfigError::Rule { given: given("kappa_init", self.constraint.kappa_init), source }
+            }
         }
     }
 
@@ -317,10 +278,10 @@ impl GrokkingConfig {
         };
         match self.optimizer {
             OptimizerChoice::AdamCpr | OptimizerChoice::SgdCpr => {
-                add(self.reg.to_string());
-                add(self.kappa_init.to_string());
-                if self.adaptive != super::AdaptiveChoice::Off {
-                    add(self.adaptive.to_string());
+                add(self.constraint.reg.to_string());
+                add(self.constraint.kappa_init.to_string());
+                if self.constraint.adaptive != AdaptiveChoice::Off {
+                    add(self.constraint.adaptive.to_string());
                 }
             }
             OptimizerChoice::PAdam => add(format!("p={}-lambda={}", self.p_norm, self.lambda_p)),
@@ -335,22 +296,6 @@ impl GrokkingConfig {
             }
         }
         summary
-    }
-
-    /// Steps in an epoch of that many training pairs, the last one with what is left; at least 1.
-    #[must_use]
-    pub fn steps_per_epoch(&self, train_pairs: u64) -> u64 {
-        let batch = u64::try_from(self.batch).unwrap_or(u64::MAX);
-        train_pairs.div_ceil(batch.max(1)).max(1)
-    }
-
-    /// Steps of the run: `steps`, or those of `epochs` epochs.
-    #[must_use]
-    pub fn total_steps(&self, train_pairs: u64) -> u64 {
-        match self.steps {
-            0 => self.epochs.saturating_mul(self.steps_per_epoch(train_pairs)),
-            steps => steps,
-        }
     }
 }
 

@@ -1,17 +1,17 @@
 //! Which keys have an effect, given the rest.
 
-use super::{GrokkingConfig, KappaInit, OptimizerChoice, error::flag};
+use super::{KappaInit, OptimConfig, OptimizerChoice, RunConfig, error::flag};
 use crate::schedule::Shape;
 
 use OptimizerChoice::{Adam, AdamCpr, AdamW, PAdam, Rescale, Sgd, SgdCpr};
 
 /// Why a key has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Inert {
+pub struct Inert {
     /// What makes it so, as flags.
-    pub(super) because: String,
+    pub because: String,
     /// What would give it an effect.
-    pub(super) remedy: String,
+    pub remedy: String,
 }
 
 /// The optimizers that use a key; `None` for all of them.
@@ -38,7 +38,17 @@ fn users(key: &str) -> Option<&'static [OptimizerChoice]> {
     })
 }
 
-impl GrokkingConfig {
+impl RunConfig {
+    /// Why `key` has no effect here, if it has none.
+    pub(super) fn inert(&self, key: &str) -> Option<Inert> {
+        (key == "epochs" && self.steps != 0).then(|| Inert {
+            because: format!("--steps {}", self.steps),
+            remedy: "leave one of the two out: --steps 0 counts in epochs".to_owned(),
+        })
+    }
+}
+
+impl OptimConfig {
     /// Why `key` has no effect here, if it has none.
     pub(super) fn inert(&self, key: &str) -> Option<Inert> {
         if let Some(users) = users(key)
@@ -51,19 +61,15 @@ impl GrokkingConfig {
             });
         }
         match key {
-            "epochs" if self.steps != 0 => Some(Inert {
-                because: format!("--steps {}", self.steps),
-                remedy: "leave one of the two out: --steps 0 counts in epochs".to_owned(),
-            }),
             "min_lr_factor" if self.schedule.0 == Shape::Constant => Some(Inert {
                 because: format!("--schedule {}", self.schedule),
                 remedy: "leave it out, or choose --schedule cosine or linear".to_owned(),
             }),
             "inflection_smoothing" | "inflection_burn_in"
-                if !matches!(self.kappa_init, KappaInit::Inflection(_)) =>
+                if !matches!(self.constraint.kappa_init, KappaInit::Inflection(_)) =>
             {
                 Some(Inert {
-                    because: format!("--kappa-init {}", self.kappa_init),
+                    because: format!("--kappa-init {}", self.constraint.kappa_init),
                     remedy: format!("leave {} out, or choose --kappa-init inflection", flag(key)),
                 })
             }
@@ -75,6 +81,7 @@ impl GrokkingConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ExperimentConfig as _, GrokkingConfig};
 
     #[test]
     fn only_keys_that_exist_are_named() {
@@ -104,7 +111,7 @@ mod tests {
             "scale_by_lr",
         ];
         let restricted: Vec<_> =
-            super::super::keys().into_iter().filter(|key| users(key).is_some()).collect();
+            GrokkingConfig::keys().into_iter().filter(|key| users(key).is_some()).collect();
         let mut sorted = named.map(String::from).to_vec();
         sorted.sort_unstable();
         let mut found = restricted;

@@ -37,11 +37,13 @@ pub struct Given {
     pub value: String,
     /// Where it comes from.
     pub origin: Origin,
+    /// What the key means and may be, where that is known.
+    pub help: Option<String>,
 }
 
 impl fmt::Display for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, value, origin } = self;
+        let Self { key, value, origin, .. } = self;
         let value = shown(value);
         match origin {
             Origin::Default => write!(f, "{key} = {value}"),
@@ -94,6 +96,8 @@ pub enum ConfigError {
         nearest: Option<String>,
         /// Where.
         origin: Origin,
+        /// What to do next.
+        hint: Option<String>,
     },
     /// A flag that the rest of the configuration makes meaningless.
     #[error("{given}: has no effect with {because}")]
@@ -110,6 +114,8 @@ pub enum ConfigError {
     NotAnAssignment {
         /// What was written.
         text: String,
+        /// What to do next.
+        hint: String,
     },
     /// A section in a TOML file.
     #[error("{}:{line}: `{}` is a table, but the keys are flat", .path.display(), shown(.name))]
@@ -158,16 +164,11 @@ impl ConfigError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Value { given, .. } | Self::Rule { given, .. } | Self::Schedule { given, .. } => {
-                let help = super::help_of(&given.key)?;
+                let help = given.help.as_ref()?;
                 Some(format!("{}: {help}", flag(&given.key)))
             }
-            Self::UnknownKey { nearest: Some(key), .. } => {
-                let help = super::help_of(key)?;
-                Some(format!("{}: {help}", flag(key)))
-            }
-            Self::UnknownKey { nearest: None, .. } | Self::NotAnAssignment { .. } => {
-                Some("`cpr grokking --help` lists the keys: each is a flag's name".to_owned())
-            }
+            Self::UnknownKey { hint, .. } => hint.clone(),
+            Self::NotAnAssignment { hint, .. } => Some(hint.clone()),
             Self::NoEffect { remedy, .. } => Some(remedy.clone()),
             Self::Section { .. } => {
                 Some("write `seed = 1` at the top of the file, without [sections]".to_owned())
@@ -181,6 +182,23 @@ impl ConfigError {
             }
             Self::Write(_) => None,
         }
+    }
+
+    /// A value outside what is allowed, for the check of an experiment's own keys.
+    #[must_use]
+    pub fn refused(key: &str, value: impl fmt::Display, expected: &str) -> Self {
+        refused(key, value, expected)
+    }
+
+    /// The same error with what its key means.
+    pub(super) fn explained(mut self, help_of: impl Fn(&str) -> Option<String>) -> Self {
+        if let Self::Value { given, .. } | Self::Rule { given, .. } | Self::Schedule { given, .. } =
+            &mut self
+            && given.help.is_none()
+        {
+            given.help = help_of(&given.key);
+        }
+        self
     }
 
     /// The same error with the place of its value.
@@ -205,7 +223,8 @@ pub(super) fn refused(key: &str, value: impl fmt::Display, expected: &str) -> Co
 
 /// A key and its value, without a place.
 pub(super) fn given(key: &str, value: impl fmt::Display) -> Box<Given> {
-    Box::new(Given { key: key.to_owned(), value: value.to_string(), origin: Origin::Default })
+    let (key, value) = (key.to_owned(), value.to_string());
+    Box::new(Given { key, value, origin: Origin::Default, help: None })
 }
 
 /// A text from outside as a part of one line: control characters escaped, and cut where it is long.

@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, ffi::OsStr, fs::File, io::Read as _, path::Path};
 
-use clap::{ArgMatches, FromArgMatches as _, parser::ValueSource};
-use cpr_core::{AnyRegularizer, ConstraintRule, Regularizer as _};
+use clap::{ArgMatches, parser::ValueSource};
+use serde::Serialize;
 
 use super::{
-    ConfigError, Given, GrokkingConfig, Origin,
+    ConfigError, ExperimentConfig, Given, Inert, OptimConfig, Origin, RunConfig,
     error::{expected_by_clap, expected_by_serde, flag, given},
-    flags, keys,
 };
 
 /// The largest configuration file, in bytes.
@@ -17,132 +16,75 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// Names further away than this are no misspellings (Damerau-Levenshtein, 1 for equal).
 const NEAR: f64 = 0.55;
 
-impl GrokkingConfig {
-    /// The configuration of a command line: defaults, then `file`, then the flags in `matches` that were
-    /// written out, then each `key=value` of `assignments`. Checked and resolved.
-    ///
-    /// # Errors
-    /// See [`ConfigError`]. A flag or `--set` that has no effect is refused; a key of a file may have none.
-    pub fn layered(
-        file: Option<&Path>,
-        matches: &ArgMatches,
-        assignments: &[String],
-    ) -> Result<Self, ConfigError> {
-        let mut layers = Layers::default();
-        if let Some(path) = file {
-            layers.read(path)?;
-        }
-        layers.overlay_flags(matches)?;
-        for assignment in assignments {
-            layers.assign(assignment)?;
-        }
-        layers.finish()
+/// A configuration with every key that has no effect at its default.
+pub(super) fn without_inert<C: ExperimentConfig>(config: &C) -> Result<C, ConfigError> {
+    let mut kept = to_table(config)?;
+    kept.retain(|key, _| config.inert(key).is_none());
+    for (key, value) in to_table(&C::default())? {
+        kept.entry(key).or_insert(value);
     }
+    from_table(kept)
+}
 
-    /// The configuration in a file, over the defaults. Checked and resolved.
-    ///
-    /// # Errors
-    /// See [`ConfigError`].
-    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let mut layers = Layers::default();
-        layers.read(path)?;
-        layers.finish()
-    }
-
-    /// The configuration in a TOML text, over the defaults, checked and resolved; `path` is what errors name.
-    ///
-    /// # Errors
-    /// See [`ConfigError`].
-    pub fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let mut layers = Layers::default();
-        layers.overlay_toml(text, path)?;
-        layers.finish()
-    }
-
-    /// The rule of the constraints that these `key=value` make, over the defaults.
-    ///
-    /// # Errors
-    /// See [`ConfigError`]; a key that has no effect on a constraint's rule is taken and does nothing.
-    pub fn constraint_of<'a>(
-        assignments: impl IntoIterator<Item = &'a String>,
-    ) -> Result<ConstraintRule<AnyRegularizer>, ConfigError> {
-        let mut layers = Layers::default();
-        for assignment in assignments {
-            layers.assign(assignment)?;
-        }
-        layers.finish()?.constraint()
-    }
-
-    /// The same configuration with the defaults of the optimizer and of the regularizer filled in, and every key
-    /// that has no effect at its default. Resolving twice changes nothing more.
-    ///
-    /// # Errors
-    /// A regularizer outside its range.
-    pub fn resolved(&self) -> Result<Self, ConfigError> {
-        let mut kept = self.to_table()?;
-        kept.retain(|key, _| self.inert(key).is_none());
-        // Every value was a field's: it fits.
-        let unfit = |error: toml::de::Error| {
-            ConfigError::Write(<toml::ser::Error as serde::ser::Error>::custom(error))
-        };
-        let mut config: Self = kept.try_into().map_err(unfit)?;
-        if config.inert("weight_decay").is_none() {
-            config.weight_decay = Some(config.effective_decay());
-        }
-        if config.optimizer.is_constrained() {
-            let defaults = config.regularizer()?.defaults();
-            config.mu.get_or_insert(defaults.mu);
-            config.order.get_or_insert(defaults.order.into());
-            config.scale_by_lr.get_or_insert(defaults.scale_by_lr);
-        }
-        Ok(config)
-    }
-
-    /// The flat TOML of a run's `config.toml`: every key that has an effect, one a line, in the order of
-    /// `--help`, with its headings as comments.
-    ///
-    /// Of a resolved configuration it reads back as the same value, `threads` aside: that is a matter of the
-    /// process, and the bytes of a run do not tell how many it had.
-    ///
-    /// # Errors
-    /// [`ConfigError::Write`] for an `out` that is not UTF-8 or an integer above 2⁶³ − 1; neither passes
-    /// [`GrokkingConfig::check`].
-    pub fn to_toml(&self) -> Result<String, ConfigError> {
-        let table = self.to_table()?;
-        let mut text = String::new();
-        let mut section = None;
-        for flag in flags().get_arguments() {
-            let key = flag.get_id().as_str();
-            if key != "threads"
-                && let Some(value) = table.get(key)
-                && self.inert(key).is_none()
-            {
-                let heading = flag.get_help_heading();
-                if heading != section {
-                    let gap = if text.is_empty() { "" } else { "\n" };
-                    text.push_str(&format!("{gap}# {}\n", heading.unwrap_or_default()));
-                    section = heading;
-                }
-                text.push_str(&format!("{key} = {value}\n"));
+/// The text of [`ExperimentConfig::to_toml`].
+pub(super) fn written<C: ExperimentConfig>(config: &C) -> Result<String, ConfigError> {
+    let table = to_table(config)?;
+    let mut text = String::new();
+    let mut section = None;
+    for flag in C::flags().get_arguments() {
+        let key = flag.get_id().as_str();
+        if !C::OF_THE_PROCESS.contains(&key)
+            && let Some(value) = table.get(key)
+            && config.inert(key).is_none()
+        {
+            let heading = flag.get_help_heading();
+            if heading != section.as_deref() {
+                let gap = if text.is_empty() { "" } else { "\n" };
+                text.push_str(&format!("{gap}# {}\n", heading.unwrap_or_default()));
+                section = heading.map(str::to_owned);
             }
+            text.push_str(&format!("{key} = {value}\n"));
         }
-        Ok(text)
     }
+    Ok(text)
+}
 
-    fn to_table(&self) -> Result<toml::Table, ConfigError> {
-        Ok(toml::Table::try_from(self)?)
+/// The flags with the defaults of `config` where those are other ones than the flags have.
+pub(super) fn with_defaults<C: ExperimentConfig>(
+    config: &C,
+    mut command: clap::Command,
+) -> clap::Command {
+    // Both tables can be written: they hold defaults.
+    let usual = [to_table(&RunConfig::default()), to_table(&OptimConfig::default())];
+    let usual: toml::Table = usual.into_iter().flatten().flatten().collect();
+    for (key, value) in to_table(config).unwrap_or_default() {
+        if usual.get(&key).is_some_and(|usual| *usual != value) {
+            command = command.mut_arg(key, |flag| flag.default_value(plain(&value)));
+        }
     }
+    command
+}
+
+fn to_table(keys: &impl Serialize) -> Result<toml::Table, ConfigError> {
+    Ok(toml::Table::try_from(keys)?)
+}
+
+/// Of a table whose values were fields: they fit.
+fn from_table<C: ExperimentConfig>(table: toml::Table) -> Result<C, ConfigError> {
+    table.try_into().map_err(|error: toml::de::Error| {
+        ConfigError::Write(<toml::ser::Error as serde::ser::Error>::custom(error))
+    })
 }
 
 /// A configuration as its layers come, and where each key was set.
 #[derive(Default)]
-struct Layers {
-    config: GrokkingConfig,
+pub(super) struct Layers<C> {
+    config: C,
     origins: BTreeMap<String, Origin>,
 }
 
-impl Layers {
-    fn read(&mut self, path: &Path) -> Result<(), ConfigError> {
+impl<C: ExperimentConfig> Layers<C> {
+    pub(super) fn read(&mut self, path: &Path) -> Result<(), ConfigError> {
         let failed = |source| ConfigError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         let mut text = String::new();
@@ -155,7 +97,7 @@ impl Layers {
         self.overlay_toml(&text, path)
     }
 
-    fn overlay_toml(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
+    pub(super) fn overlay_toml(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
         let line_at = |offset: usize| {
             1 + text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count()
         };
@@ -170,8 +112,8 @@ impl Layers {
             .collect();
         let table: toml::Table = toml::from_str(text).map_err(syntax)?;
 
-        let known = keys();
-        let mut merged = self.config.to_table()?;
+        let known = C::keys();
+        let mut merged = to_table(&self.config)?;
         for (key, value) in table {
             let line = lines.get(&key).copied().unwrap_or(1);
             let origin = Origin::File { path: path.to_owned(), line };
@@ -180,11 +122,12 @@ impl Layers {
                     return Err(ConfigError::Section { path: path.to_owned(), line, name: key });
                 }
                 let nearest = nearest(&key, &known);
-                return Err(ConfigError::UnknownKey { key, nearest, origin });
+                return Err(unknown::<C>(key, nearest, origin));
             }
             let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
-            if let Err(error) = alone.try_into::<GrokkingConfig>() {
-                let given = Box::new(Given { key, value: value.to_string(), origin });
+            if let Err(error) = alone.try_into::<C>() {
+                let help = C::help_of(&key);
+                let given = Box::new(Given { key, value: value.to_string(), origin, help });
                 let expected = expected_by_serde(error.message());
                 return Err(ConfigError::Value { given, expected });
             }
@@ -196,8 +139,8 @@ impl Layers {
     }
 
     /// The flags that were written out.
-    fn overlay_flags(&mut self, matches: &ArgMatches) -> Result<(), ConfigError> {
-        for key in keys() {
+    pub(super) fn overlay_flags(&mut self, matches: &ArgMatches) -> Result<(), ConfigError> {
+        for key in C::keys() {
             if matches.value_source(&key) == Some(ValueSource::CommandLine)
                 && let Some(value) = matches.get_raw(&key).and_then(|mut raw| raw.next_back())
             {
@@ -208,15 +151,16 @@ impl Layers {
     }
 
     /// One `key=value` of `--set`; dashes in the key are read as underscores.
-    fn assign(&mut self, assignment: &str) -> Result<(), ConfigError> {
+    pub(super) fn assign(&mut self, assignment: &str) -> Result<(), ConfigError> {
         let Some((key, value)) = assignment.split_once('=') else {
-            return Err(ConfigError::NotAnAssignment { text: assignment.to_owned() });
+            let (text, hint) = (assignment.to_owned(), lists_the_keys::<C>());
+            return Err(ConfigError::NotAnAssignment { text, hint });
         };
         let key = key.trim().replace('-', "_");
-        let known = keys();
+        let known = C::keys();
         if !known.contains(&key) {
             let nearest = nearest(&key, &known);
-            return Err(ConfigError::UnknownKey { key, nearest, origin: Origin::Set });
+            return Err(unknown::<C>(key, nearest, Origin::Set));
         }
         self.overlay_text(&key, OsStr::new(value.trim()), Origin::Set)
     }
@@ -232,35 +176,54 @@ impl Layers {
         argument.push("=");
         argument.push(value);
         // Without defaults an update touches only the key that is given.
-        let bare = flags().mut_args(|flag| flag.default_value(None::<&'static str>));
+        let bare = C::flags().mut_args(|flag| flag.default_value(None::<&'static str>));
         let updated = (bare.no_binary_name(true).try_get_matches_from([argument]))
             .and_then(|matches| self.config.update_from_arg_matches(&matches));
         if let Err(error) = updated {
             let expected = expected_by_clap(&error).unwrap_or_else(|| error.kind().to_string());
             let value = value.to_string_lossy().into_owned();
-            let given = Box::new(Given { key: key.to_owned(), value, origin });
+            let help = C::help_of(key);
+            let given = Box::new(Given { key: key.to_owned(), value, origin, help });
             return Err(ConfigError::Value { given, expected });
         }
         self.origins.insert(key.to_owned(), origin);
         Ok(())
     }
 
-    fn finish(self) -> Result<GrokkingConfig, ConfigError> {
+    pub(super) fn finish(self) -> Result<C, ConfigError> {
         let Self { config, origins } = self;
-        let located = |error: ConfigError| error.located(|key| origins.get(key));
+        let located =
+            |error: ConfigError| error.explained(C::help_of).located(|key| origins.get(key));
         for (key, origin) in &origins {
             if origin.is_command_line()
                 && let Some(inert) = config.inert(key)
             {
-                let value = config.to_table()?.get(key).map_or_else(String::new, plain);
+                let value = to_table(&config)?.get(key).map_or_else(String::new, plain);
                 let given = given(key, value);
-                let super::effect::Inert { because, remedy } = inert;
+                let Inert { because, remedy } = inert;
                 return Err(located(ConfigError::NoEffect { given, because, remedy }));
             }
         }
         config.check().map_err(located)?;
         config.resolved().map_err(located)
     }
+}
+
+/// A key that does not exist.
+fn unknown<C: ExperimentConfig>(
+    key: String,
+    nearest: Option<String>,
+    origin: Origin,
+) -> ConfigError {
+    let hint = match &nearest {
+        Some(key) => C::help_of(key).map(|help| format!("{}: {help}", flag(key))),
+        None => Some(lists_the_keys::<C>()),
+    };
+    ConfigError::UnknownKey { key, nearest, origin, hint }
+}
+
+fn lists_the_keys<C: ExperimentConfig>() -> String {
+    format!("`{} {} --help` lists the keys: each is a flag's name", C::PROGRAM, C::EXPERIMENT)
 }
 
 /// A value as a flag has it: strings without quotes.

@@ -19,6 +19,11 @@ fn refusal(flags: &str) -> String {
     cli::parse(line).expect_err(flags).to_string()
 }
 
+fn with_threads(mut config: GrokkingConfig, threads: usize) -> GrokkingConfig {
+    config.run.threads = threads;
+    config
+}
+
 fn toml(text: &str) -> Result<GrokkingConfig, ConfigError> {
     GrokkingConfig::from_toml(text, Path::new("run.toml"))
 }
@@ -77,7 +82,7 @@ const OTHER: &[(&str, &str, &str)] = &[
 #[test]
 fn every_key_by_flag_by_set_and_through_config_toml() {
     let listed: Vec<_> = OTHER.iter().map(|&(key, ..)| key.to_owned()).collect();
-    assert_eq!(listed, keys(), "one row for each key");
+    assert_eq!(listed, GrokkingConfig::keys(), "one row for each key");
     for &(key, value, needs) in OTHER {
         let flag = key.replace('_', "-");
         let by_flag = config(&format!("{needs} --{flag} {value}"));
@@ -88,15 +93,15 @@ fn every_key_by_flag_by_set_and_through_config_toml() {
         let text = by_flag.to_toml().unwrap();
         let written = text.lines().any(|line| line.starts_with(&format!("{key} = ")));
         assert_eq!(written, key != "threads", "{key}: {text}");
-        let threads = by_flag.threads;
-        assert_eq!(GrokkingConfig { threads, ..toml(&text).unwrap() }, by_flag, "{text}");
+        let threads = by_flag.run.threads;
+        assert_eq!(with_threads(toml(&text).unwrap(), threads), by_flag, "{text}");
         assert_eq!(by_flag.resolved().unwrap(), by_flag, "{key}: resolved once for all");
     }
 }
 
 #[test]
 fn the_flags_and_the_struct_have_the_same_defaults() {
-    let matches = flags().try_get_matches_from(["grokking"]).unwrap();
+    let matches = GrokkingConfig::flags().try_get_matches_from(["grokking"]).unwrap();
     let parsed = <GrokkingConfig as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
     assert_eq!(parsed, GrokkingConfig::default());
 }
@@ -109,28 +114,31 @@ fn later_layers_win() {
         .unwrap();
     let file = file.display();
     let layered = config(&format!("--config {file} --set batch=8 --lr 0.25 --batch 16"));
-    assert_eq!((layered.seed, layered.lr, layered.batch), (5, 0.25, 8));
-    assert_eq!(layered.kappa_init, KappaInit::Uniform(2.0));
-    assert_eq!(layered.beta2, 0.98);
+    assert_eq!((layered.run.seed, layered.optim.lr, layered.batch), (5, 0.25, 8));
+    assert_eq!(layered.optim.constraint.kappa_init, KappaInit::Uniform(2.0));
+    assert_eq!(layered.optim.beta2, 0.98);
     // A flag that repeats the default still overrides the file.
-    assert_eq!(config(&format!("--config {file} --lr 0.001")).lr, 0.001);
+    assert_eq!(config(&format!("--config {file} --lr 0.001")).optim.lr, 0.001);
     // The last --set of a key wins.
-    assert_eq!(config("--set seed=3 --set seed=4").seed, 4);
+    assert_eq!(config("--set seed=3 --set seed=4").run.seed, 4);
     // A file may hold keys of another optimizer.
     assert_eq!(
-        config(&format!("--config {file} --optimizer adam")).optimizer,
+        config(&format!("--config {file} --optimizer adam")).optim.optimizer,
         OptimizerChoice::Adam
     );
 }
 
 #[test]
 fn resolving_fills_in_what_the_optimizer_and_the_regularizer_choose() {
-    assert_eq!(config("--optimizer adamw").weight_decay, Some(0.1));
-    assert_eq!(config("--optimizer adam").weight_decay, Some(0.0));
-    let l2 = config("");
-    assert_eq!((l2.weight_decay, l2.mu, l2.scale_by_lr), (None, Some(1.0), Some(false)));
-    assert_eq!(l2.order, Some(OrderChoice::AfterBase));
-    let lp = config("--reg lp=0.8");
+    assert_eq!(config("--optimizer adamw").optim.weight_decay, Some(0.1));
+    assert_eq!(config("--optimizer adam").optim.weight_decay, Some(0.0));
+    let l2 = config("").optim;
+    assert_eq!(
+        (l2.weight_decay, l2.constraint.mu, l2.constraint.scale_by_lr),
+        (None, Some(1.0), Some(false))
+    );
+    assert_eq!(l2.constraint.order, Some(OrderChoice::AfterBase));
+    let lp = config("--reg lp=0.8").optim.constraint;
     assert_eq!((lp.mu, lp.scale_by_lr), (Some(0.1), Some(true)));
     assert_eq!(lp.order, Some(OrderChoice::BeforeBase));
     let sgd = config("--optimizer sgd").to_toml().unwrap();
@@ -151,37 +159,52 @@ fn every_form_is_read_and_written_as_the_same_text() {
         "inflection=20",
     ] {
         let config = config(&format!("--kappa-init {form}"));
-        assert_eq!(Some(config.kappa_init.to_string().as_str()), form.split(' ').next());
+        assert_eq!(
+            Some(config.optim.constraint.kappa_init.to_string().as_str()),
+            form.split(' ').next()
+        );
     }
     for form in ["l2", "l1", "std", "huber=0.25", "lp=0.8", "lp=2", "lp=3.5"] {
-        assert_eq!(config(&format!("--reg {form}")).reg.to_string(), form);
+        assert_eq!(config(&format!("--reg {form}")).optim.constraint.reg.to_string(), form);
     }
-    assert_eq!(config("--reg huber").reg, RegularizerChoice::Huber(1.0));
+    assert_eq!(config("--reg huber").optim.constraint.reg, RegularizerChoice::Huber(1.0));
     for form in ["constant", "cosine", "linear", "polynomial=2", "wsd=100"] {
-        assert_eq!(config(&format!("--schedule {form}")).schedule.to_string(), form);
+        assert_eq!(config(&format!("--schedule {form}")).optim.schedule.to_string(), form);
     }
     for form in ["off", "on-release", "while-inactive"] {
-        assert_eq!(config(&format!("--adaptive {form}")).adaptive.to_string(), form);
+        assert_eq!(
+            config(&format!("--adaptive {form}")).optim.constraint.adaptive.to_string(),
+            form
+        );
     }
     for form in ["after-base", "before-base"] {
-        assert_eq!(config(&format!("--order {form}")).order.unwrap().to_string(), form);
+        assert_eq!(
+            config(&format!("--order {form}")).optim.constraint.order.unwrap().to_string(),
+            form
+        );
     }
     for form in ["gradient", "proximal"] {
-        assert_eq!(config(&format!("--step-rule {form}")).step_rule.to_string(), form);
+        assert_eq!(
+            config(&format!("--step-rule {form}")).optim.constraint.step_rule.to_string(),
+            form
+        );
     }
     for form in ["adamcpr", "adamw", "adam", "sgd", "sgdcpr", "padam", "rescale"] {
-        assert_eq!(config(&format!("--optimizer {form}")).optimizer.to_string(), form);
+        assert_eq!(config(&format!("--optimizer {form}")).optim.optimizer.to_string(), form);
     }
     for (form, value) in [("", true), ("=true", true), ("=false", false), (" false", false)] {
-        assert_eq!(config(&format!("--amsgrad{form}")).amsgrad, value);
-        assert_eq!(config(&format!("--guard{form}")).guard, value);
-        assert_eq!(config(&format!("--scale-by-lr{form}")).scale_by_lr, Some(value));
+        assert_eq!(config(&format!("--amsgrad{form}")).optim.amsgrad, value);
+        assert_eq!(config(&format!("--guard{form}")).optim.constraint.guard, value);
+        assert_eq!(
+            config(&format!("--scale-by-lr{form}")).optim.constraint.scale_by_lr,
+            Some(value)
+        );
     }
 }
 
 #[test]
 fn each_optimizer_becomes_its_rules() {
-    let spec = |flags: &str| config(flags).optimizer().unwrap();
+    let spec = |flags: &str| config(flags).optim.spec().unwrap();
     let moments = |flags: &str| {
         let spec = spec(flags);
         (spec.regularized.moments(), spec.free.moments(), spec.constraint.is_some())
@@ -223,11 +246,9 @@ fn each_optimizer_becomes_its_rules() {
 
 #[test]
 fn length_of_the_run() {
-    let config = |steps, epochs| GrokkingConfig { steps, epochs, ..Default::default() };
-    assert_eq!(config(0, 1000).total_steps(3830), 8000);
-    assert_eq!(config(17, 1000).total_steps(3830), 17);
-    assert_eq!(config(0, 2).total_steps(3585), 16);
-    assert_eq!(config(0, 2).total_steps(3584), 14);
+    let config = |steps, epochs| RunConfig { steps, epochs, ..Default::default() };
+    assert_eq!(config(0, 1000).total_steps(8), 8000);
+    assert_eq!(config(17, 1000).total_steps(8), 17);
 }
 
 /// Flags and the message that they get.

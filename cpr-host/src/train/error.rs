@@ -1,8 +1,7 @@
 //! Why a run could not be made or had to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::EXPERIMENT;
 use crate::{
     checkpoint::CheckpointError,
     config::ConfigError,
@@ -48,22 +47,33 @@ pub enum TrainError {
     /// A checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The figure.
+    #[error(transparent)]
+    Plot(#[from] crate::plot::grokking::GrokkingError),
+    /// Whatever an experiment of another crate says.
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
     /// The folder of a run has no checkpoint.
     #[error(
         "the run {0} has no checkpoint, so there is nothing to go on from: start it anew with \
-         `cpr grokking --config {0}/config.toml --name NEW`, or remove the folder", path.display()
+         `{program} {1} --config {0}/config.toml --name NEW`, or remove the folder",
+        path.display(), experiment_of(path)
     )]
     NoCheckpoint {
         /// The run.
         path: PathBuf,
+        /// The program that was to go on.
+        program: &'static str,
     },
     /// The checkpoint is of another experiment.
-    #[error("the checkpoint {} is of the experiment `{given}`, not of `{EXPERIMENT}`", path.display())]
+    #[error("the checkpoint {} is of the experiment `{given}`, not of `{expected}`", path.display())]
     OtherExperiment {
         /// The checkpoint.
         path: PathBuf,
         /// Its experiment.
         given: String,
+        /// The one that was to read it.
+        expected: &'static str,
     },
     /// A field of the checkpoint's metadata is not what this experiment writes.
     #[error("the checkpoint {} has a bad `{field}` in its metadata: take an older one", path.display())]
@@ -76,7 +86,7 @@ pub enum TrainError {
     /// A run without a step left has no use for another state.
     #[error(
         "the run {} has ended, so --reset-optimizer and --partial change nothing: make it longer with --steps, or \
-         start a run from its checkpoint with `cpr grokking --from`", path.display()
+         start a run from its checkpoint with `--from`", path.display()
     )]
     Ended {
         /// The run.
@@ -159,4 +169,17 @@ pub enum TrainError {
         /// The checkpoint of the last good state.
         checkpoint: PathBuf,
     },
+}
+
+impl TrainError {
+    /// An error that this crate does not know.
+    pub fn other(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
+
+/// The experiment of a run, by its folder's name.
+fn experiment_of(run: &Path) -> String {
+    let folder = run.parent().and_then(Path::file_name);
+    folder.map_or_else(|| "EXPERIMENT".to_owned(), |name| name.to_string_lossy().into_owned())
 }

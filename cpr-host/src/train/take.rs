@@ -1,14 +1,14 @@
 //! What of a checkpoint goes into an experiment, and what starts afresh.
 
 use std::{
-    collections::BTreeSet,
     fmt,
     path::{Path, PathBuf},
 };
 
-use super::{Experiment, TrainError};
-use crate::checkpoint::{
-    Binding, Checkpoint, CheckpointError, Meta, Policy, Tensors, read_weights,
+use super::TrainError;
+use crate::{
+    checkpoint::{Binding, Checkpoint, CheckpointError, Meta, read_weights},
+    experiment::{Experiment, Weights},
 };
 
 /// What to take of a checkpoint; by default all, or nothing where it does not fit.
@@ -21,8 +21,8 @@ pub struct Take {
 }
 
 /// What the checkpoint is loaded into.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
     /// The run that wrote it.
     SameRun,
     /// A new run, maybe with another optimizer.
@@ -100,106 +100,27 @@ impl fmt::Display for Taken {
     }
 }
 
-impl Experiment {
-    /// Starts this experiment, which has not taken a step, from the weights of a checkpoint and, unless `take` says
-    /// otherwise, its moments, t and constraint records. Schedule and data stay at their start.
-    ///
-    /// Between an optimizer with constraints and one without, the weights and moments go over: constraints start
-    /// afresh at the weights loaded, or are left behind. With `reset_optimizer` any safetensors file of F32 weights
-    /// under the names of this model will do.
-    ///
-    /// # Errors
-    /// [`TrainError::Checkpoint`] where the file cannot be read, or names all that does not fit;
-    /// [`TrainError::State`] for a constraint made under other settings. The experiment is then of no more use.
-    pub fn start_from(&mut self, path: &Path, take: Take) -> Result<Taken, TrainError> {
-        let (meta, tensors) = match Checkpoint::read(path) {
-            Ok(Checkpoint { meta, tensors }) => (meta, tensors),
-            Err(CheckpointError::NotCheckpoint { .. }) if take.reset_optimizer => {
-                (Meta::new("weights"), read_weights(path)?)
-            }
-            Err(error) => return Err(error.into()),
-        };
-        self.take(path, &meta, tensors, take, Target::NewRun)
-    }
-
-    pub(super) fn take(
-        &mut self,
-        path: &Path,
-        meta: &Meta,
-        mut tensors: Tensors,
-        take: Take,
-        target: Target,
-    ) -> Result<Taken, TrainError> {
-        let layout = self.model.layout();
-        let mut names = BTreeSet::new();
-        for param in layout.params() {
-            // What is missing is remembered, and named below.
-            if let Ok(values) = tensors.take_f32(&param.name, &param.shape) {
-                self.theta[param.range.clone()].copy_from_slice(&values);
-                names.insert(param.name.as_str());
-            }
+/// Starts an experiment, which has not taken a step, from the weights of a checkpoint and, unless `take` says
+/// otherwise, its moments, t and constraint records. Schedule and data stay at their start.
+///
+/// Between an optimizer with constraints and one without, the weights and moments go over: constraints start
+/// afresh at the weights loaded, or are left behind. With `reset_optimizer` any safetensors file of F32 weights
+/// under the names of this model will do.
+///
+/// # Errors
+/// [`TrainError::Checkpoint`] where the file cannot be read, or names all that does not fit;
+/// [`TrainError::State`] for a constraint made under other settings. The experiment is then of no more use.
+pub fn start_from<E: Experiment>(
+    experiment: &mut E,
+    path: &Path,
+    take: Take,
+) -> Result<Taken, TrainError> {
+    let (meta, tensors) = match Checkpoint::read(path) {
+        Ok(Checkpoint { meta, tensors }) => (meta, tensors),
+        Err(CheckpointError::NotCheckpoint { .. }) if take.reset_optimizer => {
+            (Meta::new("weights"), read_weights(path)?)
         }
-        if take.reset_optimizer {
-            tensors.discard_optimizer();
-        }
-        let stored = tensors.has_constraints();
-        let own = self.optimizer.reports().next().is_some();
-        let mut t = None;
-        let mut afresh = Vec::new();
-        if take.reset_optimizer {
-            self.optimizer.take_constraints(&self.theta, &mut tensors, |_| false, false)?;
-        } else {
-            let at = steps_of(path, meta)?;
-            t = self.optimizer.take_moments(layout, &mut tensors, at).then_some(at);
-            // Whether a run has constraints follows from its optimizer: only a new run may have another.
-            let wanted = stored || target == Target::SameRun;
-            afresh = self.optimizer.take_constraints(
-                &self.theta,
-                &mut tensors,
-                |name| wanted && names.contains(name),
-                take.partial,
-            )?;
-        }
-        let constraints = match (stored, own) {
-            (false, false) => Constraints::Absent,
-            (true, true) => Constraints::Kept { afresh },
-            (false, true) => Constraints::Afresh,
-            (true, false) if target == Target::SameRun => Constraints::Absent,
-            (true, false) => Constraints::LeftBehind(tensors.discard_constraints()),
-        };
-        let weights = names.len();
-        let policy = if take.partial { Policy::Partial } else { Policy::Strict };
-        let binding = tensors.finish(policy)?;
-        if let Some(norm) = hyperparameter(meta, "rescale_norm") {
-            let bad = || TrainError::BadMeta { path: path.to_owned(), field: "rescale_norm" };
-            self.optimizer.set_rescale_norm(norm.as_f64().ok_or_else(bad)?);
-        } else {
-            self.optimizer.rescale(&mut self.theta);
-        }
-        Ok(Taken {
-            path: path.to_owned(),
-            kind: meta.kind.clone(),
-            step: meta.step,
-            optimizer: meta.optimizer.as_ref().map(|optimizer| optimizer.name.clone()),
-            weights,
-            t,
-            constraints,
-            binding,
-        })
-    }
-}
-
-/// t of a checkpoint: the steps that its moments have seen. It follows from the steps of the run unless the moments
-/// came from elsewhere or were reset.
-fn steps_of(path: &Path, meta: &Meta) -> Result<u64, TrainError> {
-    match hyperparameter(meta, "t") {
-        Some(t) => {
-            t.as_u64().ok_or_else(|| TrainError::BadMeta { path: path.to_owned(), field: "t" })
-        }
-        None => Ok(meta.step.saturating_sub(meta.non_finite.steps)),
-    }
-}
-
-fn hyperparameter<'a>(meta: &'a Meta, name: &str) -> Option<&'a serde_json::Value> {
-    meta.optimizer.as_ref()?.hyperparameters.get(name)
+        Err(error) => return Err(error.into()),
+    };
+    experiment.weights_mut().take(path, &meta, tensors, take, Target::NewRun)
 }

@@ -14,9 +14,10 @@ use cpr_core::{
 };
 use cpr_host::{
     checkpoint::{CheckpointWriter, Meta},
+    experiment::{Experiment as _, Grokking},
     run_folder::RunFolder,
     store::{Shared, Store},
-    train::{Experiment, Resume, Run},
+    train::{Resume, Run},
 };
 
 use super::{Place, grokking, start::Parts, text};
@@ -333,7 +334,8 @@ fn a_full_disk_is_named_and_the_run_stays_as_it_was() {
     for operation in ["create", "write", "sync", "rename"] {
         let store = Shared::new(Full(operation));
         let error = loop {
-            let failed = Run::resume_on(&store, &place.run(), longer).unwrap_err().to_string();
+            let failed =
+                Run::<Grokking>::resume_on(&store, &place.run(), longer).unwrap_err().to_string();
             if !failed.contains("in use") {
                 break failed;
             }
@@ -350,8 +352,8 @@ fn a_full_disk_is_named_and_the_run_stays_as_it_was() {
     else {
         unreachable!("grokking")
     };
-    config.out = place.path().join("runs");
-    let experiment = Experiment::new(*config).unwrap();
+    config.run.out = place.path().join("runs");
+    let experiment = Grokking::new(*config).unwrap();
     let error = Run::create_on(&Shared::new(Full("write")), experiment).unwrap_err().to_string();
     assert!(error.contains("config.toml") && error.contains("has room"), "{error}");
 

@@ -14,9 +14,10 @@ use std::{
 use cpr_host::{
     cli::{self, Command},
     config::GrokkingConfig,
+    experiment::{Experiment as _, Grokking},
     run_folder::RunFolderError,
     store::{Disk, Shared, Store},
-    train::{Ending, Experiment, Resume, Resumed, Run, TrainError},
+    train::{Ending, Resume, Resumed, Run, TrainError},
 };
 
 use super::Place;
@@ -95,7 +96,7 @@ fn config(place: &Place) -> GrokkingConfig {
                 --keep 1 --threads 1 --name run --optimizer sgdcpr --kappa-init warm-start=1";
     match cli::parse(line.split_whitespace()).unwrap() {
         Command::Grokking { mut config, .. } => {
-            config.out = place.path().join("runs");
+            config.run.out = place.path().join("runs");
             *config
         }
         _ => unreachable!("grokking"),
@@ -104,7 +105,7 @@ fn config(place: &Place) -> GrokkingConfig {
 
 /// Trains a new run to its end.
 fn begun(place: &Place, store: &Shared) -> Result<(), TrainError> {
-    let experiment = Experiment::new(config(place))?;
+    let experiment = Grokking::new(config(place))?;
     let ending = Run::create_on(store, experiment)?.train(&AtomicBool::new(false))?;
     assert_eq!(ending, Ending::Completed);
     Ok(())
@@ -114,7 +115,7 @@ fn begun(place: &Place, store: &Shared) -> Result<(), TrainError> {
 fn resumed(place: &Place, store: &Shared) -> Result<(), TrainError> {
     let how = Resume { threads: 1, ..Resume::default() };
     let Resumed { mut run, damaged, .. } = loop {
-        match Run::resume_on(store, &place.run(), how) {
+        match Run::<Grokking>::resume_on(store, &place.run(), how) {
             Err(TrainError::Folder(RunFolderError::InUse { .. })) => std::thread::yield_now(),
             resumed => break resumed?,
         }
@@ -206,7 +207,7 @@ fn a_resume_that_fails_at_any_operation_is_resumed_to_the_same_bytes() {
 
     // Stopped after its third step, with a torn line behind what the checkpoint knows.
     fs::remove_dir_all(place.path().join("runs")).unwrap();
-    let mut run = Run::create_on(&quick, Experiment::new(config(&place)).unwrap()).unwrap();
+    let mut run = Run::create_on(&quick, Grokking::new(config(&place)).unwrap()).unwrap();
     for step in 1..=3 {
         assert_eq!(run.train(&AtomicBool::new(true)).unwrap(), Ending::Interrupted);
         assert_eq!(run.taken(), step);

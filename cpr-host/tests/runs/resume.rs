@@ -6,9 +6,10 @@ use cpr_host::{
     checkpoint::Checkpoint,
     cli::{self, Command},
     config::GrokkingConfig,
+    experiment::{Experiment as _, Grokking},
     observe::{LastLine, read_jsonl},
     run_folder::RunFolderError,
-    train::{Ending, Experiment, Resume, Resumed, Run, TrainError},
+    train::{Ending, Resume, Resumed, Run, TrainError},
 };
 
 use super::{KINDS, Moments, Place, SAME, assert_same, grokking, signal, text};
@@ -68,7 +69,7 @@ fn config(place: &Place, flags: &str) -> GrokkingConfig {
     let line = format!("cpr {}", grokking(&format!("--steps 24 {flags}")));
     match cli::parse(line.split_whitespace()).unwrap() {
         Command::Grokking { mut config, .. } => {
-            config.out = place.path().join("runs");
+            config.run.out = place.path().join("runs");
             *config
         }
         _ => unreachable!("grokking"),
@@ -77,10 +78,10 @@ fn config(place: &Place, flags: &str) -> GrokkingConfig {
 
 /// Opens a run that this process has just closed: another test that starts a program holds a copy of its lock for
 /// a moment.
-fn resume(place: &Place) -> Resumed {
+fn resume(place: &Place) -> Resumed<Grokking> {
     let how = Resume { threads: 1, ..Resume::default() };
     loop {
-        match Run::resume(&place.run(), how) {
+        match Run::<Grokking>::resume(&place.run(), how) {
             Err(TrainError::Folder(RunFolderError::InUse { .. })) => std::thread::yield_now(),
             resumed => return resumed.unwrap(),
         }
@@ -93,13 +94,13 @@ fn stopped_and_resumed_at_every_step_a_run_leaves_the_same_bytes() {
     for kind in KINDS {
         // The folder is a part of the configuration: both runs are made in one place.
         let place = Place::new();
-        let experiment = Experiment::new(config(&place, kind)).unwrap();
+        let experiment = Grokking::new(config(&place, kind)).unwrap();
         assert_eq!(Run::create(experiment).unwrap().train(&go).unwrap(), Ending::Completed);
         let whole = Place::new();
         fs::create_dir_all(whole.run().parent().unwrap()).unwrap();
         fs::rename(place.run(), whole.run()).unwrap();
 
-        let mut run = Run::create(Experiment::new(config(&place, kind)).unwrap()).unwrap();
+        let mut run = Run::create(Grokking::new(config(&place, kind)).unwrap()).unwrap();
         for step in 1..24 {
             assert_eq!(run.train(&stop).unwrap(), Ending::Interrupted, "{kind}");
             assert_eq!(run.taken(), step);
