@@ -19,7 +19,7 @@ use std::ops::Range;
 use cpr_core::{
     AnyRegularizer, CHUNK, Constraint, Correction, GroupError, L2, Merge, Observed, Pairwise, Real,
     Report, Statistic,
-    base::{AwdState, ModelScale, magnitudes},
+    base::{AwdState, ModelScale, ScaleDecay, magnitudes},
 };
 
 use self::{
@@ -114,6 +114,8 @@ pub struct Optimizer<T> {
     /// What the decay rule or Amos saw of each group before the step.
     seen: Vec<Statistic>,
     awd: AwdState,
+    /// On the decay of regularized parameters, as on lr: not part of the state.
+    decay_factor: f64,
     t: u64,
     skipped: u64,
     check_finite: bool,
@@ -185,6 +187,7 @@ impl<T: Real> Optimizer<T> {
             observed,
             seen,
             awd: AwdState::default(),
+            decay_factor: 1.0,
             t: 0,
             skipped: 0,
             check_finite: true,
@@ -243,11 +246,11 @@ impl<T: Real> Optimizer<T> {
         self.t = self.t.saturating_add(1);
         self.observe(workers, lr, theta, grads);
         let t = self.t;
+        let factor = self.decay_factor;
         let decaying = match self.spec.decay {
-            DecayRule::Constant => Decaying::Scaled(1.0),
-            DecayRule::Schedule(schedule) => Decaying::Scaled(schedule.factor(t)),
-            DecayRule::Awd(_) => Decaying::Scaled(self.awd.factor()),
-            DecayRule::AdaDecay(rule) => Decaying::Elements(rule, &self.seen),
+            DecayRule::Constant => Decaying::Scaled(factor),
+            DecayRule::Awd(_) => Decaying::Scaled(factor * self.awd.factor()),
+            DecayRule::AdaDecay(rule) => Decaying::Elements(rule.scale_decay(factor), &self.seen),
         };
         let plan = Plan { chunks: &self.chunks, waves: &self.waves, workers, t, lr };
         macro_rules! buffers {
@@ -303,12 +306,19 @@ impl<T: Real> Optimizer<T> {
             DecayRule::AdaDecay(_) => {
                 measure(grads, false, &magnitudes);
             }
-            DecayRule::Constant | DecayRule::Schedule(_) => {}
+            DecayRule::Constant => {}
         }
         if let Some(amos) = self.engine.amos_mut() {
             measure(grads, true, &squares);
             amos.advance(groups, self.t, lr, &self.seen);
         }
+    }
+
+    /// From the next step on, times the decay of the regularized parameters: what a schedule of the decay
+    /// ([`DecaySchedule`](cpr_core::base::DecaySchedule)) says of that step. Like the learning rate it is no part of the
+    /// state. Without a decay, and for Amos, which derives its own, it has no effect.
+    pub const fn scale_decay(&mut self, factor: f64) {
+        self.decay_factor = factor;
     }
 
     /// Whether a step looks for non-finite gradients first, in one read-only pass (default: yes).

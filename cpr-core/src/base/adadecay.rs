@@ -4,7 +4,7 @@ use core::f64::consts::LOG2_E;
 
 use num_traits::Float;
 
-use super::BaseRule;
+use super::{BaseRule, ScaleDecay, scaled};
 use crate::{
     error::{ConfigError, in_range, non_negative},
     kernel,
@@ -113,6 +113,13 @@ pub struct AdaDecayStep<S, T> {
     rate: T,
     /// 2·lr·λ.
     twice: T,
+}
+
+impl ScaleDecay for AdaDecay {
+    fn scale_decay(&self, factor: f64) -> Self {
+        let weight_decay = scaled(self.config.weight_decay, factor);
+        Self { config: AdaDecayConfig { weight_decay, ..self.config } }
+    }
 }
 
 impl<T: Real, S: BaseRule<T, M>, const M: usize> BaseRule<T, M> for AdaDecayStep<S, T> {

@@ -53,9 +53,9 @@ pub trait Base<T: Real, const M: usize>: Copy {
     fn at(&self, t: u64, lr: f64) -> Self::Step;
 }
 
-/// A base optimizer whose decay may change from step to step.
+/// A rule whose decay may change from step to step.
 pub trait ScaleDecay: Copy {
-    /// The same optimizer with every strength of decay times `factor`, for one step.
+    /// The same rule with every strength of decay times `factor`, for one step.
     ///
     /// A factor of 1 gives the same bits; one that is negative or NaN counts as 0, and a strength beyond the range of f64 is
     /// its largest number.

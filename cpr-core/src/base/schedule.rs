@@ -38,9 +38,9 @@ impl DecaySchedule {
     /// # Errors
     /// [`ConfigError::OutOfRange`] for an end that is negative or not finite; [`ConfigError::ZeroSteps`].
     pub fn cosine(end: f64, steps: u64) -> Result<Self, ConfigError> {
-        non_negative("decay_end", end)?;
+        non_negative("weight_decay_end", end)?;
         if steps == 0 {
-            return Err(ConfigError::ZeroSteps { option: "decay_steps" });
+            return Err(ConfigError::ZeroSteps { option: "weight_decay_steps" });
         }
         Ok(Self { end, steps })
     }

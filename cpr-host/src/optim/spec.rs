@@ -2,7 +2,7 @@
 
 use cpr_core::{
     AnyRegularizer, ConstraintRule,
-    base::{AdaDecay, Adam, Amos, AmsGrad, Awd, DecaySchedule, Decayed, Momentum, Sgd},
+    base::{AdaDecay, Adam, Amos, AmsGrad, Awd, Decayed, Momentum, Sgd},
 };
 
 use super::OptimError;
@@ -50,8 +50,6 @@ pub enum DecayRule {
     /// Not at all.
     #[default]
     Constant,
-    /// The strength of the base's decay follows a cosine.
-    Schedule(DecaySchedule),
     /// AWD: the strength of the base's decay is times the average of ‖∇w‖/‖w‖ over all regularised parameters, of the
     /// gradients as clipping leaves them.
     Awd(Awd),
@@ -88,7 +86,6 @@ impl OptimizerSpec {
         }
         let rule = match self.decay {
             DecayRule::Constant => return Ok(()),
-            DecayRule::Schedule(_) => "a schedule of the decay",
             DecayRule::Awd(_) => "AWD",
             DecayRule::AdaDecay(_) => "AdaDecay",
         };

@@ -1,13 +1,15 @@
+mod baselines;
+
 use std::num::NonZeroUsize;
 
 use cpr_core::{
     BoundInit, ConstraintConfig, ConstraintRule, L2, Order, Shard, Std,
-    base::{Adam, AdamConfig, Decay, Decayed, Sgd, SgdConfig},
+    base::{Adam, AdamConfig, Base, Decay, Decayed, Sgd, SgdConfig},
     constrained_step,
 };
 
 use super::*;
-use crate::param::ParamKind;
+use crate::{checkpoint::Tensors, param::ParamKind};
 
 fn layout() -> ParamLayout {
     ParamLayout::new([

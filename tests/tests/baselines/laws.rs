@@ -202,10 +202,10 @@ fn what_is_out_of_range_is_refused_by_its_name() {
         named(Amos::new(AmosConfig { momentum: bad, ..good }), "momentum");
         named(Amos::new(AmosConfig { extra_l2: bad, ..good }), "extra_l2");
         named(Awd::new(bad), "awd_average");
-        named(DecaySchedule::cosine(bad, 1), "decay_end");
+        named(DecaySchedule::cosine(bad, 1), "weight_decay_end");
     }
     named(Awd::new(1.0), "awd_average");
-    named(DecaySchedule::cosine(0.1, 0), "decay_steps");
+    named(DecaySchedule::cosine(0.1, 0), "weight_decay_steps");
 }
 
 #[test]
@@ -248,6 +248,9 @@ fn a_factor_scales_every_decay_of_every_base() {
     let coupled = WeightDecay::Coupled;
     assert_eq!(momentum(coupled(0.1)).scale_decay(2.0), momentum(coupled(0.2)));
     assert_eq!(cpr_core::base::AmsGrad(adam(decoupled)).scale_decay(2.0).0, adam(double));
+    let adadecay =
+        |weight_decay| AdaDecay::new(AdaDecayConfig { alpha: 2.0, weight_decay }).unwrap();
+    assert_eq!(adadecay(0.1).scale_decay(2.0), adadecay(0.2));
     // What is no factor is 0, and what is too large the largest number.
     for none in [-1.0, f64::NAN, 0.0] {
         let scaled = momentum(coupled(0.1)).scale_decay(none);
