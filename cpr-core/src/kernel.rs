@@ -2,62 +2,53 @@
 
 use crate::{
     base::BaseRule,
-    dispatch::{self, Kernel},
-    observer::{Observer, Unobserved},
+    dispatch::{self, Kernel, Level},
+    observer::{Observer, STRIP, Unobserved, padded},
     real::Real,
     reduce::LANES,
     shard::Shard,
-    shrink::Shrink,
+    shrink::{Shrink, Unmoved},
     statistic::{Observed, Statistic},
 };
 
-/// Phase 1 on one chunk: base step, correction (`BeforeBase`; else none), measure.
-struct FirstPass<'a, T, B, S, O, const M: usize> {
+/// The base step of a strip, block by block, and a correction that is short enough to go along.
+struct Step<'a, T, B, S, const M: usize> {
     base: B,
     shrink: S,
-    observer: O,
     shard: Shard<'a, T, M>,
 }
 
-impl<T, B, S, O, const M: usize> FirstPass<'_, T, B, S, O, M>
+impl<T, B, S, const M: usize> Step<'_, T, B, S, M>
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
-    O: Observer<T>,
 {
     #[inline(always)]
     fn block(
-        (base, shrink, observer): (B, S, O),
+        (base, shrink): (B, S),
         theta: &mut [T; LANES],
         grad: &[T; LANES],
         moments: &mut [[T; LANES]; M],
-        used: usize,
-        lanes: &mut O::Lanes,
     ) -> u32 {
         let before = *theta;
         base.block(theta, grad, moments);
-        let stopped = shrink.block(&before, theta);
-        observer.add(lanes, theta, used);
-        stopped
+        shrink.block(&before, theta)
     }
 }
 
-impl<T, B, S, O, const M: usize> Kernel for FirstPass<'_, T, B, S, O, M>
+impl<T, B, S, const M: usize> Kernel for Step<'_, T, B, S, M>
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
-    O: Observer<T>,
 {
-    type Output = Observed;
+    type Output = u64;
 
     #[inline(always)]
-    fn run(self) -> Observed {
-        let Self { base, shrink, observer, shard: Shard { theta, grad, moments } } = self;
-        let rules = (base, shrink, observer);
-        let count = theta.len() as u64;
-        let mut lanes = observer.begin();
+    fn run(self) -> u64 {
+        let Self { base, shrink, shard: Shard { theta, grad, moments } } = self;
+        let rules = (base, shrink);
         let mut stopped = 0u64;
 
         let (thetas, theta_tail) = theta.as_chunks_mut::<LANES>();
@@ -81,8 +72,7 @@ where
                 }
             }
             let mut block = *theta;
-            stopped +=
-                u64::from(Self::block(rules, &mut block, grad, &mut local, LANES, &mut lanes));
+            stopped += u64::from(Self::block(rules, &mut block, grad, &mut local));
             *theta = block;
             for (local, stored) in local.iter().zip(stored) {
                 if let Some(stored) = stored {
@@ -95,16 +85,14 @@ where
             let mut block = padded(theta_tail);
             let grad = padded(grad_tail);
             let mut local = moment_tails.each_ref().map(|tail| padded(tail));
-            let used = theta_tail.len();
             // A padding element is 0 with gradient 0: no correction carries it through zero.
-            stopped +=
-                u64::from(Self::block(rules, &mut block, &grad, &mut local, used, &mut lanes));
+            stopped += u64::from(Self::block(rules, &mut block, &grad, &mut local));
             unpad(&block, theta_tail);
             for (local, tail) in local.iter().zip(moment_tails) {
                 unpad(local, tail);
             }
         }
-        Observed { statistic: observer.fold(lanes, count), stopped }
+        stopped
     }
 }
 
@@ -122,7 +110,122 @@ where
     S: Shrink<T>,
     O: Observer<T>,
 {
-    dispatch::run(FirstPass { base, shrink, observer, shard })
+    first_pass_at(Level::current(), (base, shrink, observer), shard)
+}
+
+/// Runs phase 1 at one level: strip by strip, a kernel for the base step, one for each longer rule, one for the measure.
+///
+/// What one kernel has written the next finds in the first cache. In one loop the rules would run out of registers, as
+/// would a compiler out of patience with a loop for each combination of them.
+fn first_pass_at<T, B, S, O, const M: usize>(
+    level: Level,
+    (base, shrink, observer): (B, S, O),
+    shard: Shard<'_, T, M>,
+) -> Observed
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    let count = shard.theta.len() as u64;
+    let mut lanes = observer.begin();
+    let mut stopped = 0;
+    if const { !(B::FINISHES || S::STRIPWISE || O::OBSERVES) } {
+        stopped = dispatch::run_at(level, Step { base, shrink, shard });
+        return Observed { statistic: observer.fold(lanes, count), stopped };
+    }
+    for strip in shard.cut::<STRIP>() {
+        let Shard { theta, grad, moments } = strip;
+        let shard = Shard { theta: &mut *theta, grad, moments };
+        if const { B::FINISHES || S::STRIPWISE } {
+            stopped += long_step(level, (base, shrink), shard);
+        } else {
+            stopped += dispatch::run_at(level, Step { base, shrink, shard });
+        }
+        if const { O::OBSERVES } {
+            lanes = dispatch::run_at(level, AddStrip { observer, lanes, theta });
+        }
+    }
+    Observed { statistic: observer.fold(lanes, count), stopped }
+}
+
+/// The base step of a strip, what finishes it, and its correction, one after the other.
+fn long_step<T, B, S, const M: usize>(
+    level: Level,
+    (base, shrink): (B, S),
+    shard: Shard<'_, T, M>,
+) -> u64
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+{
+    let Shard { theta, grad, moments } = shard;
+    let mut copy = [T::ZERO; STRIP];
+    let Some(before) = copy.get_mut(..theta.len()) else { return 0 };
+    for (copy, &element) in before.iter_mut().zip(&*theta) {
+        *copy = element;
+    }
+    let shard = Shard { theta: &mut *theta, grad, moments };
+    dispatch::run_at(level, Step { base, shrink: Unmoved, shard });
+    if const { B::FINISHES } {
+        dispatch::run_at(level, Finish { base, before, theta });
+    }
+    dispatch::run_at(level, CorrectFrom { shrink, before, theta })
+}
+
+/// What follows the blocks of a base step.
+struct Finish<'a, T, B, const M: usize> {
+    base: B,
+    before: &'a [T],
+    theta: &'a mut [T],
+}
+
+impl<T: Real, B: BaseRule<T, M>, const M: usize> Kernel for Finish<'_, T, B, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.base.finish(self.before, self.theta);
+    }
+}
+
+/// The correction of a strip.
+struct CorrectFrom<'a, T, S> {
+    shrink: S,
+    before: &'a [T],
+    theta: &'a mut [T],
+}
+
+impl<T: Real, S: Shrink<T>> Kernel for CorrectFrom<'_, T, S> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run(self) -> u64 {
+        self.shrink.strip(self.before, self.theta)
+    }
+}
+
+/// The measure of a strip, added.
+struct AddStrip<'a, T, O: Observer<T>>
+where
+    T: Real,
+{
+    observer: O,
+    lanes: O::Lanes,
+    theta: &'a [T],
+}
+
+impl<T: Real, O: Observer<T>> Kernel for AddStrip<'_, T, O> {
+    type Output = O::Lanes;
+
+    #[inline(always)]
+    fn run(self) -> O::Lanes {
+        let mut lanes = self.lanes;
+        self.observer.add_strip(&mut lanes, self.theta);
+        lanes
+    }
 }
 
 /// The base step alone, on one chunk.
@@ -131,7 +234,7 @@ pub(crate) fn base_pass<T: Real, B: BaseRule<T, M>, const M: usize>(
     base: B,
     shard: Shard<'_, T, M>,
 ) {
-    first_pass(base, crate::shrink::Unmoved, Unobserved, shard);
+    first_pass(base, Unmoved, Unobserved, shard);
 }
 
 /// Measures one chunk and changes nothing.
@@ -145,13 +248,9 @@ impl<T: Real, O: Observer<T>> Kernel for Measure<'_, T, O> {
 
     #[inline(always)]
     fn run(self) -> Statistic {
-        let (blocks, tail) = self.theta.as_chunks::<LANES>();
         let mut lanes = self.observer.begin();
-        for block in blocks {
-            self.observer.add(&mut lanes, block, LANES);
-        }
-        if !tail.is_empty() {
-            self.observer.add(&mut lanes, &padded(tail), tail.len());
+        for strip in self.theta.chunks(STRIP) {
+            self.observer.add_strip(&mut lanes, strip);
         }
         self.observer.fold(lanes, self.theta.len() as u64)
     }
@@ -213,15 +312,6 @@ impl<T: Real> Kernel for AllFinite<'_, T> {
 #[must_use]
 pub fn all_finite<T: Real>(values: &[T]) -> bool {
     dispatch::run(AllFinite(values))
-}
-
-#[inline(always)]
-fn padded<T: Real>(tail: &[T]) -> [T; LANES] {
-    let mut block = [T::ZERO; LANES];
-    for (slot, &value) in block.iter_mut().zip(tail) {
-        *slot = value;
-    }
-    block
 }
 
 #[inline(always)]

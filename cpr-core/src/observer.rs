@@ -11,14 +11,43 @@ pub(crate) trait Observer<T: Real>: Copy {
     /// The running sums.
     type Lanes: Copy;
 
+    /// Whether it measures anything.
+    const OBSERVES: bool = true;
+
     /// Sums of nothing.
     fn begin(self) -> Self::Lanes;
 
     /// Adds the first `used` elements of a block, element i to lane i.
     fn add(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize);
 
+    /// Adds a strip of at most [`STRIP`] elements that begins at lane 0.
+    #[inline(always)]
+    fn add_strip(self, lanes: &mut Self::Lanes, strip: &[T]) {
+        let (blocks, tail) = strip.as_chunks::<LANES>();
+        for block in blocks {
+            self.add(lanes, block, LANES);
+        }
+        if !tail.is_empty() {
+            self.add(lanes, &padded(tail), tail.len());
+        }
+    }
+
     /// Folds the lanes of `count` elements.
     fn fold(self, lanes: Self::Lanes, count: u64) -> Statistic;
+}
+
+/// Elements of a strip: enough for the loops over it to be long, few enough for its copies to stay in the first cache,
+/// and without std on a microcontroller's stack. It changes no bit of a result.
+pub(crate) const STRIP: usize = if cfg!(feature = "std") { 32 * LANES } else { 8 * LANES };
+
+/// The last elements of a slice as a block, the rest of it zeros.
+#[inline(always)]
+pub(crate) fn padded<T: Real>(tail: &[T]) -> [T; LANES] {
+    let mut block = [T::ZERO; LANES];
+    for (slot, &value) in block.iter_mut().zip(tail) {
+        *slot = value;
+    }
+    block
 }
 
 /// What one element adds to a sum.
@@ -33,6 +62,8 @@ pub(crate) struct Unobserved;
 
 impl<T: Real> Observer<T> for Unobserved {
     type Lanes = ();
+
+    const OBSERVES: bool = false;
 
     #[inline(always)]
     fn begin(self) {}

@@ -1,13 +1,18 @@
 //! The element-wise power |x|ᵃ of the p-norm rules: no branch, no table, the same operations at every SIMD level.
 
+mod raise;
+
+pub(crate) use raise::{
+    EXP_DOUBLE, EXP_SINGLE, clamped, cubic, exponent_double, exponent_single, exponential_double,
+    exponential_single, logarithm_double, logarithm_single,
+};
+
 use num_traits::Float;
 
-use crate::extended::two_product;
-use crate::real::{
-    ROUND, ROUND_SINGLE, Real, leading_bits, leading_bits_single, power_of_two,
-    powers_of_two_single, split_exponent, split_exponent_single,
+use crate::{
+    extended::two_product,
+    real::{Real, leading_bits},
 };
-use crate::reduce::LANES;
 
 /// xᵃ for one exponent a > 0 and magnitudes x >= 0, by the cheapest rule that this exponent has.
 ///
@@ -67,20 +72,18 @@ impl Power {
 }
 
 impl Power {
-    /// Replaces every x of a block by |x|ᵃ; the choice of the rule is taken once for the block.
+    /// Replaces every x, at most [`STRIP`](crate::observer::STRIP) of them, by |x|ᵃ; the choice of the rule is taken once.
     #[inline(always)]
-    pub(crate) fn of_magnitudes<T: Real>(self, block: &mut [T; LANES]) {
-        struct Block<'a, T>(&'a mut [T; LANES]);
-        impl<T: Real> ForEachPower for Block<'_, T> {
+    pub(crate) fn of_magnitudes<T: Real>(self, values: &mut [T]) {
+        struct Values<'a, T>(&'a mut [T]);
+        impl<T: Real> ForEachPower for Values<'_, T> {
             type Output = ();
             #[inline(always)]
             fn run<P: ElementPower>(self, power: P) {
-                for x in self.0 {
-                    *x = power.of(x.abs());
-                }
+                power.of_all(self.0);
             }
         }
-        self.choose(Block(block));
+        self.choose(Values(values));
     }
 }
 
@@ -95,8 +98,19 @@ pub(crate) trait ForEachPower {
 
 /// One rule for xᵃ.
 pub(crate) trait ElementPower: Copy {
+    /// Whether [`of_all`](Self::of_all) is faster than a loop of [`of`](Self::of).
+    const STAGED: bool = false;
+
     /// xᵃ for x = `magnitude` >= 0; never a panic.
     fn of<T: Real>(self, magnitude: T) -> T;
+
+    /// Replaces every x, at most [`STRIP`](crate::observer::STRIP) of them, by |x|ᵃ: the bits of `of`.
+    #[inline(always)]
+    fn of_all<T: Real>(self, values: &mut [T]) {
+        for x in values {
+            *x = self.of(x.abs());
+        }
+    }
 }
 
 impl ElementPower for Power {
@@ -191,7 +205,7 @@ pub(crate) struct General {
 
 /// a and 2a/ln 2, cut so that products of the upper parts are exact.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Pieces<T> {
+pub(crate) struct Pieces<T> {
     /// a, without the bits that a binary exponent needs in a product.
     exponent_high: T,
     /// a − `exponent_high`.
@@ -235,161 +249,32 @@ impl General {
     }
 }
 
-impl ElementPower for General {
+impl General {
+    /// The pieces for `f32`.
     #[inline(always)]
-    fn of<T: Real>(self, magnitude: T) -> T {
-        magnitude.raised(self)
+    pub(crate) const fn single(&self) -> &Pieces<f32> {
+        &self.single
+    }
+
+    /// The pieces for `f64`.
+    #[inline(always)]
+    pub(crate) const fn double(&self) -> &Pieces<f64> {
+        &self.double
     }
 }
 
-/// (artanh(s)/s − 1)/s² as a polynomial in s², lowest power first.
-const LOG_SINGLE: [f32; 3] = [0.333_333_43, 0.199_943_9, 0.147_899_75];
+impl ElementPower for General {
+    const STAGED: bool = true;
 
-/// (2^r − 1)/r as a polynomial in r, lowest power first.
-pub(crate) const EXP_SINGLE: [f32; 6] = [
-    core::f32::consts::LN_2,
-    0.240_226_5,
-    5.550_343e-2,
-    9.618_07e-3,
-    1.339_796_1e-3,
-    1.545_930_7e-4,
-];
+    #[inline(always)]
+    fn of<T: Real>(self, magnitude: T) -> T {
+        magnitude.exponential(T::exponent(magnitude.logarithm(), self))
+    }
 
-/// The same for `f64`.
-const LOG_DOUBLE: [f64; 8] = [
-    0.333_333_333_333_333_3,
-    0.200_000_000_000_004_4,
-    0.142_857_142_854_018_04,
-    0.111_111_111_958_573_72,
-    9.090_897_820_022_362e-2,
-    7.693_119_853_805_562e-2,
-    6.634_386_505_101_608e-2,
-    6.543_313_745_598_621e-2,
-];
-
-/// The same for `f64`.
-pub(crate) const EXP_DOUBLE: [f64; 11] = [
-    core::f64::consts::LN_2,
-    0.240_226_506_959_101_2,
-    5.550_410_866_482_160_4e-2,
-    9.618_129_107_594_06e-3,
-    1.333_355_814_641_009_9e-3,
-    1.540_353_046_198_769_7e-4,
-    1.525_273_384_063_063_1e-5,
-    1.321_543_097_532_831_7e-6,
-    1.017_805_625_613_360_6e-7,
-    7.074_773_332_151_955_6e-9,
-    4.456_126_507_941_785e-10,
-];
-
-/// c₀ + c₁x + c₂x² + c₃x³ by two products that do not wait for each other (Estrin); x2 = x².
-#[inline(always)]
-pub(crate) fn cubic([c0, c1, c2, c3]: [f64; 4], x: f64, x2: f64) -> f64 {
-    (c0 + c1 * x) + (c2 + c3 * x) * x2
-}
-
-/// `value` no further from 0 than `limit`, by two selects that are one instruction each.
-#[inline(always)]
-pub(crate) fn clamped<T: Real>(value: T, limit: T) -> T {
-    let value = if value < limit { value } else { limit };
-    if value > -limit { value } else { -limit }
-}
-
-/// xᵃ for x >= 0 by [`General`].
-#[inline(always)]
-pub(crate) fn raise_single(magnitude: f32, general: General) -> f32 {
-    const TINIEST: f32 = f32::MIN_POSITIVE * f32::EPSILON;
-    /// Makes every subnormal number normal: 2²⁴.
-    const UP: f32 = 16_777_216.0;
-    /// Results beyond 2^±250 are ∞ and 0: the polynomial is positive whatever r is then.
-    const LIMIT: f32 = 250.0;
-    let General { single: a, .. } = general;
-    let subnormal = magnitude < f32::MIN_POSITIVE;
-    let (m, k) = split_exponent_single(magnitude * if subnormal { UP } else { 1.0 });
-    let k = k - if subnormal { 24.0 } else { 0.0 };
-
-    let numerator = m - 1.0;
-    let denominator = m + 1.0;
-    let reciprocal = 1.0 / denominator;
-    let s = numerator * reciprocal;
-    let s_high = leading_bits_single::<12>(s);
-    let denominator_high = leading_bits_single::<12>(denominator);
-    let denominator_low = m - (denominator_high - 1.0);
-    let remainder = (numerator - s_high * denominator_high) - s_high * denominator_low;
-    let square = s * s;
-    let [c0, c1, c2] = LOG_SINGLE;
-    let tail = (c0 + c1 * square) + c2 * (square * square);
-    let rest = remainder * reciprocal + (s * square) * tail;
-
-    let whole = a.exponent_high * k;
-    let part = a.factor_high * s_high;
-    let small = a.exponent_low * k + (a.factor_low * s_high + a.factor * rest);
-    // Without `small`, for which n then need not wait (a tenth of the time): |r| may exceed ½ by 0.005·a.
-    let shifted = clamped(whole + part, LIMIT) + ROUND_SINGLE;
-    let n = shifted - ROUND_SINGLE;
-    let r = ((whole - n) + part) + small;
-    let [e0, e1, e2, e3, e4, e5] = EXP_SINGLE;
-    let r2 = r * r;
-    let mantissa = 1.0 + r * ((e0 + e1 * r) + r2 * ((e2 + e3 * r) + r2 * (e4 + e5 * r)));
-    let (one, other) = powers_of_two_single(shifted);
-    // Bounds that LLVM does not turn into a longer test of the bits, as it does 0 and ∞.
-    #[expect(clippy::manual_range_contains, reason = "`contains` stops early, by a branch")]
-    let ordinary = (magnitude >= TINIEST) & (magnitude <= f32::MAX);
-    if ordinary { mantissa * one * other } else { magnitude }
-}
-
-/// [`raise_single`] for `f64`.
-#[inline(always)]
-pub(crate) fn raise_double(magnitude: f64, general: General) -> f64 {
-    const TINIEST: f64 = f64::MIN_POSITIVE * f64::EPSILON;
-    /// Makes every subnormal number normal: 2⁵⁴.
-    const UP: f64 = 18_014_398_509_481_984.0;
-    /// Results beyond 2^±1100 are ∞ and 0.
-    const LIMIT: f64 = 1100.0;
-    let General { double: a, .. } = general;
-    let subnormal = magnitude < f64::MIN_POSITIVE;
-    let (m, k) = split_exponent(magnitude * if subnormal { UP } else { 1.0 });
-    let k = k - if subnormal { 54.0 } else { 0.0 };
-
-    // s = s_high + s_low to some 75 bits: s_high has 26 bits, and its product with each part of m + 1 is exact.
-    let numerator = m - 1.0;
-    let denominator = m + 1.0;
-    let reciprocal = 1.0 / denominator;
-    let s = numerator * reciprocal;
-    let s_high = leading_bits::<27>(s);
-    let denominator_high = leading_bits::<27>(denominator);
-    let denominator_low = m - (denominator_high - 1.0);
-    let remainder = (numerator - s_high * denominator_high) - s_high * denominator_low;
-    let s_low = remainder * reciprocal;
-
-    let square = s * s;
-    let [c0, c1, c2, c3, c4, c5, c6, c7] = LOG_DOUBLE;
-    let fourth = square * square;
-    let (lower, upper) = ([c0, c1, c2, c3], [c4, c5, c6, c7]);
-    let tail = cubic(lower, square, fourth) + cubic(upper, square, fourth) * (fourth * fourth);
-    let rest = s_low + (s * square) * tail;
-
-    // y = a·k + (2a/ln 2)·artanh s: two exact products and what is left.
-    let whole = a.exponent_high * k;
-    let part = a.factor_high * s_high;
-    let small = a.exponent_low * k + (a.factor_low * s_high + a.factor * rest);
-    let shifted = clamped(whole + (part + small), LIMIT) + ROUND;
-    let n = shifted - ROUND;
-    // Beyond ±1 only where n is at its limit, and the result is ∞ or 0 anyway.
-    let r = clamped(((whole - n) + part) + small, 1.0);
-    let [e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10] = EXP_DOUBLE;
-    let r2 = r * r;
-    let r4 = r2 * r2;
-    let upper = cubic([e4, e5, e6, e7], r, r2) + ((e8 + e9 * r) + e10 * r2) * r4;
-    let mantissa = 1.0 + r * (cubic([e0, e1, e2, e3], r, r2) + upper * r4);
-
-    // 2ⁿ in two steps, so that a subnormal result is rounded once, by the last product.
-    let half = n * 0.5 + ROUND;
-    let other_half = (n - (half - ROUND)) + ROUND;
-    let power = mantissa * power_of_two(half) * power_of_two(other_half);
-    #[expect(clippy::manual_range_contains, reason = "`contains` stops early, by a branch")]
-    let ordinary = (magnitude >= TINIEST) & (magnitude <= f64::MAX);
-    if ordinary { power } else { magnitude }
+    #[inline(always)]
+    fn of_all<T: Real>(self, values: &mut [T]) {
+        raise::raise_all(values, self);
+    }
 }
 
 #[cfg(test)]

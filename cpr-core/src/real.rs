@@ -28,23 +28,35 @@ pub trait Real: Float + Debug + Default + Send + Sync + sealed::Sealed + 'static
 mod sealed {
     use crate::power::General;
 
-    pub trait Sealed {
-        /// `self` to the power of `exponent`, for `self >= 0`: each type has its own polynomials.
+    /// The stages of xᵃ: each type has its own polynomials.
+    #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
+    pub trait Sealed: Sized {
         #[doc(hidden)]
-        #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
-        fn raised(self, exponent: General) -> Self;
-
-        /// 2 to the power of `self`, positive and finite for every argument.
+        fn logarithm(self) -> [Self; 3];
+        #[doc(hidden)]
+        fn exponent(parts: [Self; 3], exponent: General) -> [Self; 2];
+        #[doc(hidden)]
+        fn exponential(self, parts: [Self; 2]) -> Self;
         #[doc(hidden)]
         fn exp2_bounded(self) -> Self;
     }
 }
 
+#[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
 impl sealed::Sealed for f32 {
-    #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
     #[inline(always)]
-    fn raised(self, exponent: General) -> Self {
-        power::raise_single(self, exponent)
+    fn logarithm(self) -> [Self; 3] {
+        power::logarithm_single(self)
+    }
+
+    #[inline(always)]
+    fn exponent(parts: [Self; 3], exponent: General) -> [Self; 2] {
+        power::exponent_single(parts, exponent.single())
+    }
+
+    #[inline(always)]
+    fn exponential(self, parts: [Self; 2]) -> Self {
+        power::exponential_single(self, parts)
     }
 
     #[inline(always)]
@@ -53,11 +65,21 @@ impl sealed::Sealed for f32 {
     }
 }
 
+#[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
 impl sealed::Sealed for f64 {
-    #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
     #[inline(always)]
-    fn raised(self, exponent: General) -> Self {
-        power::raise_double(self, exponent)
+    fn logarithm(self) -> [Self; 3] {
+        power::logarithm_double(self)
+    }
+
+    #[inline(always)]
+    fn exponent(parts: [Self; 3], exponent: General) -> [Self; 2] {
+        power::exponent_double(parts, exponent.double())
+    }
+
+    #[inline(always)]
+    fn exponential(self, parts: [Self; 2]) -> Self {
+        power::exponential_double(self, parts)
     }
 
     #[inline(always)]

@@ -70,12 +70,18 @@ impl<'a, T, const M: usize> Shard<'a, T, M> {
     /// The cut depends on the length alone. To share a matrix among threads, hand out chunks, and merge what
     /// comes back in the order of the chunks.
     pub fn chunks(self) -> impl ExactSizeIterator<Item = Shard<'a, T, M>> {
-        let mut moments = self.moments.map(|moment| moment.chunks_mut(CHUNK));
-        let grads = self.grad.chunks(CHUNK);
-        self.theta.chunks_mut(CHUNK).zip(grads).map(move |(theta, grad)| Shard {
+        self.cut::<CHUNK>()
+    }
+
+    /// Cuts it into parts of `LENGTH` elements, at least 1, the last one shorter.
+    #[inline(always)]
+    pub(crate) fn cut<const LENGTH: usize>(self) -> impl ExactSizeIterator<Item = Shard<'a, T, M>> {
+        let mut moments = self.moments.map(|moment| moment.chunks_mut(LENGTH));
+        let grads = self.grad.chunks(LENGTH);
+        self.theta.chunks_mut(LENGTH).zip(grads).map(move |(theta, grad)| Shard {
             theta,
             grad,
-            moments: moments.each_mut().map(|chunks| chunks.next().unwrap_or_default()),
+            moments: moments.each_mut().map(|parts| parts.next().unwrap_or_default()),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! phase 1, both are the same. A rule returns how many elements the overshoot guard stopped at zero.
 
 use crate::{
+    observer::STRIP,
     power::{ElementPower, ForEachPower, Identity, Power},
     real::Real,
     reduce::LANES,
@@ -14,7 +15,11 @@ pub(crate) trait Shrink<T: Real>: Copy {
     /// The corrected element, and whether the guard stopped it at zero.
     fn element(&self, before: T, after: T) -> (T, bool);
 
-    /// Corrects a block of phase 1; returns the number of elements stopped.
+    /// Whether phase 1 corrects strips in place of blocks: where a rule is more than a multiplication and a sum.
+    const STRIPWISE: bool = true;
+
+    /// Corrects a block of phase 1, the few elements of a rule that is not [`STRIPWISE`](Self::STRIPWISE); returns the
+    /// number of elements stopped.
     #[inline(always)]
     fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
         let mut stopped = 0;
@@ -24,6 +29,18 @@ pub(crate) trait Shrink<T: Real>: Copy {
             stopped += u32::from(stops);
         }
         stopped
+    }
+
+    /// Corrects a strip of phase 1, of one length with θ `before` the base step; returns the number of elements stopped.
+    #[inline(always)]
+    fn strip(&self, before: &[T], theta: &mut [T]) -> u64 {
+        let mut stopped = 0;
+        for (after, &before) in theta.iter_mut().zip(before) {
+            let stops;
+            (*after, stops) = self.element(before, *after);
+            stopped += u32::from(stops);
+        }
+        u64::from(stopped)
     }
 
     /// Corrects a slice on its own, phase 4; returns the number of elements stopped.
@@ -46,6 +63,8 @@ pub(crate) trait Shrink<T: Real>: Copy {
 pub(crate) struct Unmoved;
 
 impl<T: Real> Shrink<T> for Unmoved {
+    const STRIPWISE: bool = false;
+
     #[inline(always)]
     fn element(&self, _before: T, after: T) -> (T, bool) {
         (after, false)
@@ -66,6 +85,8 @@ impl<T: Real> PullStep<T> {
 }
 
 impl<T: Real> Shrink<T> for PullStep<T> {
+    const STRIPWISE: bool = false;
+
     #[inline(always)]
     fn element(&self, before: T, after: T) -> (T, bool) {
         (after - self.rate * (before - self.center), false)
@@ -77,6 +98,8 @@ impl<T: Real> Shrink<T> for PullStep<T> {
 pub(crate) struct ProximalPullStep<T>(pub(crate) PullStep<T>);
 
 impl<T: Real> Shrink<T> for ProximalPullStep<T> {
+    const STRIPWISE: bool = false;
+
     #[inline(always)]
     fn element(&self, _before: T, after: T) -> (T, bool) {
         self.0.element(after, after)
@@ -102,6 +125,8 @@ impl<T: Real> ScaleStep<T> {
 }
 
 impl<T: Real> Shrink<T> for ScaleStep<T> {
+    const STRIPWISE: bool = false;
+
     #[inline(always)]
     fn element(&self, _before: T, after: T) -> (T, bool) {
         (self.center + self.scale * (after - self.center), false)
@@ -263,46 +288,97 @@ impl<T: Real> PowerStep<T> {
     }
 }
 
-impl<T: Real> PowerStep<T> {
-    /// The shrunk weight, from the power of the magnitude that decides.
+/// The rule by which a power makes a factor, as a type of its own: a loop holds no choice.
+trait Factor<T>: Copy {
+    /// The weight times the factor, from the power of the magnitude that decides.
+    fn times(self, w: T, power: T, strength: T) -> T;
+}
+
+/// X/(X + strength).
+#[derive(Clone, Copy)]
+struct Ratio;
+
+impl<T: Real> Factor<T> for Ratio {
     #[inline(always)]
-    fn shrunk(&self, w: T, power: T) -> T {
-        // An overflowed power is the largest number: no NaN of ∞/∞, nor of ∞ times a strength that rounds to 0.
-        let x = if power > T::max_value() { T::max_value() } else { power };
-        let w = match self.form {
-            Form::Ratio(_) => {
-                // X = 0 means all of the shrinkage, whatever c is.
-                w * if x == T::ZERO { T::ZERO } else { x / (x + self.strength) }
-            }
-            Form::Constant => w / (T::ONE + self.strength),
-            Form::Reciprocal(_) => w / (T::ONE + self.strength * x),
-        };
-        if w.abs() < self.smallest { T::ZERO } else { w }
+    fn times(self, w: T, power: T, strength: T) -> T {
+        // X = 0 means all of the shrinkage, whatever the strength is.
+        w * if power == T::ZERO { T::ZERO } else { power / (power + strength) }
     }
 }
 
-/// The loop of [`PowerStep`], compiled for each power.
-struct Powered<'a, T> {
-    step: PowerStep<T>,
-    before: Option<&'a [T; LANES]>,
+/// 1/(1 + strength).
+#[derive(Clone, Copy)]
+struct Constant;
+
+impl<T: Real> Factor<T> for Constant {
+    #[inline(always)]
+    fn times(self, w: T, _power: T, strength: T) -> T {
+        w / (T::ONE + strength)
+    }
+}
+
+/// 1/(1 + strength·y).
+#[derive(Clone, Copy)]
+struct Reciprocal;
+
+impl<T: Real> Factor<T> for Reciprocal {
+    #[inline(always)]
+    fn times(self, w: T, power: T, strength: T) -> T {
+        w / (T::ONE + strength * power)
+    }
+}
+
+/// The loop of [`PowerStep`], compiled for each factor and each power.
+struct Powered<'a, T, F> {
+    factor: F,
+    strength: T,
+    smallest: T,
+    /// The weights whose power decides; else those that are shrunk.
+    before: Option<&'a [T]>,
     theta: &'a mut [T],
 }
 
-impl<T: Real> ForEachPower for Powered<'_, T> {
+impl<T: Real, F: Factor<T>> Powered<'_, T, F> {
+    #[inline(always)]
+    fn shrunk(factor: F, w: T, power: T, (strength, smallest): (T, T)) -> T {
+        // An overflowed power is the largest number: no NaN of ∞/∞, nor of ∞ times a strength that rounds to 0.
+        let power = if power > T::max_value() { T::max_value() } else { power };
+        let w = factor.times(w, power, strength);
+        if w.abs() < smallest { T::ZERO } else { w }
+    }
+}
+
+impl<T: Real, F: Factor<T>> ForEachPower for Powered<'_, T, F> {
     type Output = ();
 
     #[inline(always)]
     fn run<P: ElementPower>(self, power: P) {
-        let Self { step, before, theta } = self;
+        let Self { factor, strength, smallest, before, theta } = self;
+        let limits = (strength, smallest);
+        if P::STAGED {
+            let mut buffer = [T::ZERO; STRIP];
+            for (place, theta) in theta.chunks_mut(STRIP).enumerate() {
+                let before = before.and_then(|before| before.chunks(STRIP).nth(place));
+                let (powers, _) = buffer.split_at_mut(theta.len().min(STRIP));
+                for (power, &x) in powers.iter_mut().zip(before.unwrap_or(&*theta)) {
+                    *power = x;
+                }
+                power.of_all(powers);
+                for (w, &power) in theta.iter_mut().zip(&*powers) {
+                    *w = Self::shrunk(factor, *w, power, limits);
+                }
+            }
+            return;
+        }
         match before {
             Some(before) => {
                 for (w, &x) in theta.iter_mut().zip(before) {
-                    *w = step.shrunk(*w, power.of(x.abs()));
+                    *w = Self::shrunk(factor, *w, power.of(x.abs()), limits);
                 }
             }
             None => {
                 for w in theta {
-                    *w = step.shrunk(*w, power.of(w.abs()));
+                    *w = Self::shrunk(factor, *w, power.of(w.abs()), limits);
                 }
             }
         }
@@ -311,11 +387,18 @@ impl<T: Real> ForEachPower for Powered<'_, T> {
 
 impl<T: Real> PowerStep<T> {
     #[inline(always)]
-    fn run(&self, before: Option<&[T; LANES]>, theta: &mut [T]) {
-        let task = Powered { step: *self, before, theta };
-        match self.form {
-            Form::Ratio(power) | Form::Reciprocal(power) => power.choose(task),
-            Form::Constant => task.run(Identity),
+    fn run(&self, before: Option<&[T]>, theta: &mut [T]) {
+        let Self { form, strength, smallest, .. } = *self;
+        match form {
+            Form::Ratio(power) => {
+                power.choose(Powered { factor: Ratio, strength, smallest, before, theta });
+            }
+            Form::Constant => {
+                Powered { factor: Constant, strength, smallest, before, theta }.run(Identity);
+            }
+            Form::Reciprocal(power) => {
+                power.choose(Powered { factor: Reciprocal, strength, smallest, before, theta });
+            }
         }
     }
 }
@@ -323,16 +406,13 @@ impl<T: Real> PowerStep<T> {
 impl<T: Real> Shrink<T> for PowerStep<T> {
     #[inline(always)]
     fn element(&self, before: T, after: T) -> (T, bool) {
-        let x = if self.late { after } else { before };
-        let power = match self.form {
-            Form::Ratio(power) | Form::Reciprocal(power) => power.of(x.abs()),
-            Form::Constant => T::ONE,
-        };
-        (self.shrunk(after, power), false)
+        let mut theta = [after];
+        self.run((!self.late).then_some(&[before]), &mut theta);
+        (theta[0], false)
     }
 
     #[inline(always)]
-    fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) -> u32 {
+    fn strip(&self, before: &[T], theta: &mut [T]) -> u64 {
         self.run((!self.late).then_some(before), theta);
         0
     }

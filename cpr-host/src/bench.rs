@@ -1,9 +1,9 @@
 //! `cpr bench step`: what an optimizer step costs on this machine, against AdamW and against the memory's limit.
 //!
-//! All variants of a table run in one process, one after the other in every round, on the same parameters and
-//! gradients, so that the machine's other load meets all of them. A figure is the median over the rounds; a ratio is
-//! the median of the rounds' ratios to AdamW, with its interval at 95 % from order statistics, which assumes nothing
-//! about the distribution.
+//! All variants of a table run in one process on the same parameters and gradients. In every round each is timed beside
+//! an AdamW of its own, once before and once after it in turns, so that the machine's other load meets both. A figure is
+//! the median over the rounds; a ratio is the median of the pairs' ratios, with its interval at 95 % from order
+//! statistics, which assumes nothing about the distribution.
 
 mod interval;
 mod shapes;
@@ -21,6 +21,7 @@ use serde::Serialize;
 pub use self::{interval::Interval, shapes::Shapes, variant::Variant};
 use crate::{
     optim::{OptimError, Optimizer},
+    pages,
     parallel::Workers,
     param::{Grouping, LayoutError, ParamLayout},
 };
@@ -39,7 +40,7 @@ pub struct BenchPlan {
     pub shapes: Vec<Shapes>,
     /// One variant alone in the process, or all of them interleaved.
     pub only: Option<Variant>,
-    /// Rounds: pairs of a variant and AdamW.
+    /// Rounds: pairs of each variant and AdamW.
     pub pairs: usize,
 }
 
@@ -74,7 +75,7 @@ pub struct Row {
     pub ns_per_parameter: f64,
     /// 28 bytes a parameter over the median time, in 10⁹ bytes a second.
     pub gb_per_s: f64,
-    /// Ratio to AdamW of the same round.
+    /// Ratio to the AdamW beside it.
     pub ratio: Option<Interval>,
     /// Constraints with λ > 0 at the end, of all.
     pub active: Option<[usize; 2]>,
@@ -117,80 +118,101 @@ pub fn run(
     Ok(())
 }
 
-/// A variant with its state and its times.
-struct Lane {
-    variant: Variant,
-    optimizer: Optimizer<f32>,
-    seconds: Vec<f64>,
+/// What is timed: an optimizer, or the plain loop.
+enum Lane {
+    Optimizer(Variant, Box<Optimizer<f32>>),
+    Plain(streams::Streams),
+}
+
+impl Lane {
+    /// Seconds a step, over `steps` of them.
+    fn time(
+        &mut self,
+        workers: &Workers,
+        (theta, grads): (&mut [f32], &mut [f32]),
+        steps: usize,
+    ) -> Result<f64, BenchError> {
+        let start = Instant::now();
+        for _ in 0..steps {
+            match self {
+                Self::Optimizer(variant, optimizer) => {
+                    let stepped = optimizer.step(workers, LR, theta, grads);
+                    stepped
+                        .map_err(|source| BenchError::Optimizer { variant: *variant, source })?;
+                }
+                Self::Plain(streams) => streams.step(workers, theta, grads),
+            }
+        }
+        Ok(start.elapsed().as_secs_f64() / count(steps))
+    }
+
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Optimizer(variant, _) => variant.title(),
+            Self::Plain(_) => "a plain loop over the same seven streams",
+        }
+    }
+
+    /// Constraints with λ > 0, of all.
+    fn active(&self) -> Option<[usize; 2]> {
+        let Self::Optimizer(_, optimizer) = self else { return None };
+        let all = optimizer.reports().count();
+        let on = optimizer.reports().filter(|(_, report)| report.is_active()).count();
+        (all > 0).then_some([on, all])
+    }
 }
 
 fn measure(plan: &BenchPlan, shapes: Shapes, workers: &Workers) -> Result<Table, BenchError> {
     let layout = ParamLayout::new(shapes.parameters())?;
     let (mut theta, mut grads) = values(&layout);
-    let variants = match plan.only {
-        Some(variant) => vec![variant],
-        None => Variant::ALL.to_vec(),
-    };
+    let variants = plan.only.map_or(Variant::ALL.to_vec(), |variant| vec![variant]);
     let mut lanes = Vec::new();
     for variant in variants {
         let optimizer = variant.optimizer(&layout, Grouping::default(), &mut theta);
         let optimizer = optimizer.map_err(|source| BenchError::Optimizer { variant, source })?;
-        lanes.push(Lane { variant, optimizer, seconds: Vec::new() });
+        lanes.push(Lane::Optimizer(variant, Box::new(optimizer)));
     }
-    let mut plain = plan.only.is_none().then(|| streams::Streams::new(layout.len()));
-    let mut plain_seconds = Vec::new();
+    if plan.only.is_none() {
+        lanes.push(Lane::Plain(streams::Streams::new(layout.len())));
+    }
+    let Some((base, others)) = lanes.split_first_mut() else {
+        return Err(BenchError::Output(io::Error::other("no variant to measure")));
+    };
 
     let steps = LEAST.div_ceil(layout.len());
+    let mut time = |lane: &mut Lane| lane.time(workers, (&mut theta, &mut grads), steps);
+    let mut base_seconds = Vec::new();
+    let mut pairs = vec![Vec::new(); others.len()];
     // Round 0 warms up: pages, caches and the multipliers, of which none is 0 after a step that violates its bound.
     for round in 0..=plan.pairs {
-        let count = lanes.len();
-        for place in 0..count {
-            // Each round begins with another variant: none always runs after the same one.
-            let lane = &mut lanes[(place + round) % count];
-            let start = Instant::now();
-            for _ in 0..steps {
-                let stepped = lane.optimizer.step(workers, LR, &mut theta, &mut grads);
-                stepped
-                    .map_err(|source| BenchError::Optimizer { variant: lane.variant, source })?;
-            }
-            lane.seconds.push(per_step(start, steps));
+        if others.is_empty() {
+            base_seconds.push(time(base)?);
         }
-        if let Some(plain) = &mut plain {
-            let start = Instant::now();
-            for _ in 0..steps {
-                plain.step(workers, &mut theta, &grads);
-            }
-            plain_seconds.push(per_step(start, steps));
+        // Each beside an AdamW of its own, in turns before and after it: a machine's load changes within a round.
+        for (other, pairs) in others.iter_mut().zip(&mut pairs) {
+            let pair = if round % 2 == 0 {
+                let first = time(base)?;
+                [first, time(other)?]
+            } else {
+                let first = time(other)?;
+                [time(base)?, first]
+            };
+            base_seconds.push(pair[0]);
+            pairs.push(pair);
         }
     }
 
-    let base = lanes.iter().find(|lane| lane.variant == Variant::AdamW);
-    let base = base.map(|lane| lane.seconds[1..].to_vec());
-    let mut rows = Vec::new();
-    for lane in &lanes {
-        let seconds = &lane.seconds[1..];
-        let ratio = match &base {
-            Some(base) if lane.variant != Variant::AdamW => {
-                Some(Interval::of_ratios(seconds, base))
-            }
-            _ => None,
-        };
-        let constraints = lane.optimizer.reports().count();
-        let active = lane.optimizer.reports().filter(|(_, report)| report.is_active()).count();
-        let active = (constraints > 0).then_some([active, constraints]);
-        rows.push(row(lane.variant.title(), seconds, layout.len(), ratio, active));
-    }
-    if plain.is_some() {
-        let title = "a plain loop over the same seven streams";
-        let ratio = base.map(|base| Interval::of_ratios(&plain_seconds[1..], &base));
-        rows.push(row(title, &plain_seconds[1..], layout.len(), ratio, None));
+    let warm_ups = others.len().max(1);
+    let mut rows =
+        vec![row(base.title(), &base_seconds[warm_ups..], layout.len(), None, base.active())];
+    for (other, pairs) in others.iter().zip(&pairs) {
+        let of = |which: usize| pairs[1..].iter().map(|pair| pair[which]).collect::<Vec<_>>();
+        let (bases, seconds) = (of(0), of(1));
+        let ratio = Some(Interval::of_ratios(&seconds, &bases));
+        rows.push(row(other.title(), &seconds, layout.len(), ratio, other.active()));
     }
     let (parameters, threads) = (layout.len(), workers.threads().get());
     Ok(Table { shapes, parameters, threads, pairs: plan.pairs, rows })
-}
-
-fn per_step(start: Instant, steps: usize) -> f64 {
-    start.elapsed().as_secs_f64() / count(steps)
 }
 
 /// A count as a float, exact: no count here reaches 2³².
@@ -223,9 +245,11 @@ fn values(layout: &ParamLayout) -> (Vec<f32>, Vec<f32>) {
     // The fractional parts of multiples of the golden ratio fill (0, 1) evenly.
     let golden = 0x9e37_79b9_u32;
     let unit = |i: u32| f32::from_bits(0x3f80_0000 | (i.wrapping_mul(golden) >> 9)) - 1.5;
-    let indices = || (1_u32..).take(layout.len());
-    let theta = indices().map(|i| 0.07 * unit(i)).collect();
-    let grads = indices().map(|i| 0.03 * unit(i.rotate_left(7))).collect();
+    let [mut theta, mut grads] = [pages::zeros(layout.len()), pages::zeros(layout.len())];
+    for ((theta, grad), i) in theta.iter_mut().zip(&mut grads).zip(1_u32..) {
+        *theta = 0.07 * unit(i);
+        *grad = 0.03 * unit(i.rotate_left(7));
+    }
     (theta, grads)
 }
 

@@ -164,7 +164,7 @@ enum BenchArguments {
         /// One variant alone in the process, for a comparison with another program
         #[arg(long, value_enum, value_name = "VARIANT")]
         only: Option<Variant>,
-        /// Rounds, up to 10000; in each of them every variant is timed once
+        /// Rounds, up to 10000; in each of them every variant is timed beside an AdamW
         #[arg(long, value_name = "N", default_value_t = 31)]
         pairs: usize,
         /// Threads, up to 1024; 0: all cores

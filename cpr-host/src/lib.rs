@@ -2,7 +2,8 @@
 //!
 //! The way of the data: [`config`] says what to do; [`data`] and [`model`] know nothing of CPR; [`param`] names the
 //! parameters and says which are regularized; [`optim`] runs the four phases of `cpr-core` over them on the threads of
-//! [`parallel`]; an [`experiment`] puts them together, and [`train`] is the loop of all; [`observe`], [`checkpoint`] and [`run_folder`] write what came out, [`plot`]
+//! [`parallel`], in the buffers of [`pages`]; an [`experiment`] puts them together, and [`train`] is the loop of all;
+//! [`observe`], [`checkpoint`] and [`run_folder`] write what came out, [`plot`]
 //! and [`summary`] show it. [`cli`] and [`commands`] are the front.
 //!
 //! [`mod@bench`], [`cli`], [`commands`], [`config`], [`experiment`] and [`train`] are behind the feature `cli`, which is on by default; without it
@@ -26,6 +27,7 @@ pub mod inspect;
 pub mod model;
 pub mod observe;
 pub mod optim;
+pub mod pages;
 pub mod parallel;
 pub mod param;
 pub mod plot;

@@ -123,6 +123,8 @@ impl ScaleDecay for AdaDecay {
 }
 
 impl<T: Real, S: BaseRule<T, M>, const M: usize> BaseRule<T, M> for AdaDecayStep<S, T> {
+    const FINISHES: bool = S::FINISHES;
+
     #[inline(always)]
     fn block(&self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]) {
         for (theta, &grad) in theta.iter_mut().zip(grad) {
@@ -130,6 +132,11 @@ impl<T: Real, S: BaseRule<T, M>, const M: usize> BaseRule<T, M> for AdaDecayStep
             *theta = *theta * (T::ONE - self.twice / (T::ONE + power));
         }
         self.base.block(theta, grad, moments);
+    }
+
+    #[inline(always)]
+    fn finish(&self, before: &[T], theta: &mut [T]) {
+        self.base.finish(before, theta);
     }
 }
 

@@ -142,9 +142,16 @@ impl<T: Real> BaseRule<T, 2> for AdamStep<T> {
     #[inline(always)]
     fn block(&self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; 2]) {
         let [ms, vs] = moments;
-        for (((theta, &grad), m), v) in theta.iter_mut().zip(grad).zip(ms).zip(vs) {
-            let kept;
-            (kept, *m, *v) = self.moments(*theta, grad, *m, *v);
+        let mut follow = *grad;
+        if !self.intake.is_plain() {
+            for (follow, &theta) in follow.iter_mut().zip(&*theta) {
+                *follow = self.intake.of(theta, *follow).1;
+            }
+        }
+        for (((theta, &grad), m), v) in theta.iter_mut().zip(&follow).zip(ms).zip(vs) {
+            let kept = *theta * self.intake.keep;
+            *m = *m + self.gain1 * (grad - *m);
+            *v = self.beta2 * *v + self.gain2 * (grad * grad);
             *theta = self.descend(kept, *m, *v);
         }
     }

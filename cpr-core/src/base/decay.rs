@@ -111,21 +111,21 @@ enum Kind<T> {
 
 impl<T: Real> DecayStep<T> {
     #[inline(always)]
-    fn block(&self, before: &[T; LANES], theta: &mut [T; LANES]) {
-        match &self.0 {
+    fn strip(&self, before: &[T], theta: &mut [T]) {
+        match self.0 {
             Kind::Identity => {}
             Kind::Power(step) => {
-                step.block(before, theta);
+                step.strip(before, theta);
             }
             Kind::L1 { soft, divisor } => {
                 for w in theta {
-                    *w = soft.of_element(*w) / *divisor;
+                    *w = soft.of_element(*w) / divisor;
                 }
             }
             Kind::ThreeHalves { half, square } => {
                 for w in theta {
                     let magnitude = w.abs();
-                    let denominator = *half + (*square + magnitude).sqrt();
+                    let denominator = half + (square + magnitude).sqrt();
                     // 0/0 where the weight is 0 and c has rounded to 0.
                     let r = if magnitude == T::ZERO { T::ZERO } else { magnitude / denominator };
                     *w = if *w < T::ZERO { -(r * r) } else { r * r };
@@ -195,10 +195,16 @@ pub struct DecayedStep<S, T> {
 }
 
 impl<T: Real, S: BaseRule<T, M>, const M: usize> BaseRule<T, M> for DecayedStep<S, T> {
+    const FINISHES: bool = true;
+
     #[inline(always)]
     fn block(&self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]) {
-        let before = *theta;
         self.base.block(theta, grad, moments);
-        self.decay.block(&before, theta);
+    }
+
+    #[inline(always)]
+    fn finish(&self, before: &[T], theta: &mut [T]) {
+        self.base.finish(before, theta);
+        self.decay.strip(before, theta);
     }
 }

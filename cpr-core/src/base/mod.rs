@@ -40,8 +40,19 @@ use crate::{
 /// Implement it to put another optimizer under the constraints. The rule works on blocks of [`LANES`]
 /// elements and must treat each element by itself; the last block of a slice is padded with zeros.
 pub trait BaseRule<T: Real, const M: usize>: Copy {
+    /// Whether [`finish`](Self::finish) does anything.
+    const FINISHES: bool = false;
+
     /// One step of a block: θ and the moments are replaced.
     fn block(&self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]);
+
+    /// What follows the blocks of a strip, from θ `before` them: the decay of a [`Decayed`] base. The slices have one
+    /// length; each element is still treated by itself.
+    ///
+    /// A plain loop over many elements is what compilers turn into whole vectors at every width; arithmetic of more than
+    /// a dozen operations on one block stays scalar on machines without AVX-512.
+    #[inline(always)]
+    fn finish(&self, _before: &[T], _theta: &mut [T]) {}
 }
 
 /// A base optimizer: what makes the scalars of step t.
@@ -118,6 +129,12 @@ impl<T: Real> Intake<T> {
     fn new(decay: WeightDecay, maximize: bool, lr: f64) -> Self {
         let (coupled, keep) = decay.at(lr);
         Self { sign: if maximize { -T::ONE } else { T::ONE }, coupled, keep }
+    }
+
+    /// Whether the gradient to follow is the gradient.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.sign == T::ONE && self.coupled == T::ZERO
     }
 
     /// (decayed θ, gradient to follow).

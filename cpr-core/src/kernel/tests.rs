@@ -44,7 +44,7 @@ where
         core::array::from_fn(|k| values::<T>(n, count(k)).iter().map(|x| x.abs()).collect());
     let views = moments.each_mut().map(|moment| moment.as_mut_slice());
     let shard = Shard::new(&mut theta, &grad, views).unwrap();
-    let observed = dispatch::run_at(level, FirstPass { base, shrink, observer, shard });
+    let observed = first_pass_at(level, (base, shrink, observer), shard);
     (theta, moments.into(), observed)
 }
 

@@ -7,7 +7,7 @@ use crate::{
     correction::Correction,
     error::{ConfigError, exponent},
     kernel,
-    observer::{Observer, SumOf, Term},
+    observer::{Observer, STRIP, SumOf, Term},
     power::Power,
     real::Real,
     reduce::LANES,
@@ -74,9 +74,18 @@ impl<T: Real> Observer<T> for Powers {
 
     #[inline(always)]
     fn add(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize) {
-        let mut powers = block.map(|x| x.to_f64());
-        self.0.of_magnitudes(&mut powers);
-        Observer::<f64>::add(SumOf(Plain), lanes, &powers, used);
+        self.add_strip(lanes, &block[..used.min(LANES)]);
+    }
+
+    #[inline(always)]
+    fn add_strip(self, lanes: &mut Self::Lanes, strip: &[T]) {
+        let mut powers = [0.0; STRIP];
+        let powers = &mut powers[..strip.len().min(STRIP)];
+        for (power, &x) in powers.iter_mut().zip(strip) {
+            *power = Real::to_f64(x);
+        }
+        self.0.of_magnitudes(powers);
+        Observer::<f64>::add_strip(SumOf(Plain), lanes, powers);
     }
 
     #[inline(always)]

@@ -31,7 +31,7 @@ pub(super) enum Rule<T> {
 impl<T: Real> Rule<T> {
     fn new(base: Base, elements: usize) -> Self {
         fn zeros<T: Real, const M: usize>(elements: usize) -> [Vec<T>; M] {
-            std::array::from_fn(|_| vec![T::ZERO; elements])
+            std::array::from_fn(|_| cpr_host::pages::zeros(elements))
         }
         match base {
             Base::Sgd(rule) => Self::Sgd(rule, zeros(elements)),

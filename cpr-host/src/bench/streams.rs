@@ -1,6 +1,6 @@
 //! The limit: a plain loop over the seven streams of Adam, with next to no arithmetic.
 
-use crate::parallel::Workers;
+use crate::{pages, parallel::Workers};
 
 /// Elements that one task takes, as many as a task of the optimizer.
 const GRAIN: usize = 6 * cpr_core::CHUNK;
@@ -13,7 +13,7 @@ pub(super) struct Streams {
 
 impl Streams {
     pub(super) fn new(elements: usize) -> Self {
-        Self { first: vec![0.0; elements], second: vec![0.0; elements] }
+        Self { first: pages::zeros(elements), second: pages::zeros(elements) }
     }
 
     /// Reads θ, g, m, v and writes θ, m, v.

@@ -6,6 +6,7 @@ use cpr_core::{
 };
 
 use super::{BaseSpec, Group, OptimError, OptimizerSpec};
+use crate::pages;
 
 /// The base rules of regularized and free parameters, with the moments that they keep.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl<T: Real> Engine<T> {
         elements: usize,
     ) -> Result<Self, OptimError> {
         fn zeros<T: Real, const M: usize>(elements: usize) -> [Vec<T>; M] {
-            std::array::from_fn(|_| vec![T::ZERO; elements])
+            std::array::from_fn(|_| pages::zeros(elements))
         }
         Ok(match (spec.regularized, spec.free) {
             (BaseSpec::Sgd(a), BaseSpec::Sgd(b)) => Self::Sgd([a, b], zeros(elements)),

@@ -1,0 +1,202 @@
+//! The two polynomials of [`General`], in three stages.
+//!
+//! A stage is short enough for a processor to have many elements of a plain loop in flight at once; the whole of it
+//! waits for itself (2.3 ns an element against 1.2, AVX2). One element goes through the same operations.
+
+use super::{General, Pieces};
+use crate::{
+    observer::STRIP,
+    real::{
+        ROUND, ROUND_SINGLE, Real, leading_bits, leading_bits_single, power_of_two,
+        powers_of_two_single, split_exponent, split_exponent_single,
+    },
+};
+
+/// Replaces every x, at most [`STRIP`] of them, by |x|ᵃ.
+#[inline(always)]
+pub(super) fn raise_all<T: Real>(values: &mut [T], general: General) {
+    let [mut quotients, mut rests, mut exponents] = [[T::ZERO; STRIP]; 3];
+    let (values, _) = values.split_at_mut(values.len().min(STRIP));
+    for (((x, s), rest), k) in values.iter().zip(&mut quotients).zip(&mut rests).zip(&mut exponents)
+    {
+        [*s, *rest, *k] = x.abs().logarithm();
+    }
+    // The place of s takes n, that of the rest takes r.
+    for ((s, rest), k) in quotients.iter_mut().zip(&mut rests).zip(&exponents).take(values.len()) {
+        [*s, *rest] = T::exponent([*s, *rest, *k], general);
+    }
+    for ((x, n), r) in values.iter_mut().zip(&quotients).zip(&rests) {
+        *x = x.abs().exponential([*n, *r]);
+    }
+}
+
+/// (artanh(s)/s − 1)/s² as a polynomial in s², lowest power first.
+const LOG_SINGLE: [f32; 3] = [0.333_333_43, 0.199_943_9, 0.147_899_75];
+
+/// (2^r − 1)/r as a polynomial in r, lowest power first.
+pub(crate) const EXP_SINGLE: [f32; 6] = [
+    core::f32::consts::LN_2,
+    0.240_226_5,
+    5.550_343e-2,
+    9.618_07e-3,
+    1.339_796_1e-3,
+    1.545_930_7e-4,
+];
+
+/// The same for `f64`.
+const LOG_DOUBLE: [f64; 8] = [
+    0.333_333_333_333_333_3,
+    0.200_000_000_000_004_4,
+    0.142_857_142_854_018_04,
+    0.111_111_111_958_573_72,
+    9.090_897_820_022_362e-2,
+    7.693_119_853_805_562e-2,
+    6.634_386_505_101_608e-2,
+    6.543_313_745_598_621e-2,
+];
+
+/// The same for `f64`.
+pub(crate) const EXP_DOUBLE: [f64; 11] = [
+    core::f64::consts::LN_2,
+    0.240_226_506_959_101_2,
+    5.550_410_866_482_160_4e-2,
+    9.618_129_107_594_06e-3,
+    1.333_355_814_641_009_9e-3,
+    1.540_353_046_198_769_7e-4,
+    1.525_273_384_063_063_1e-5,
+    1.321_543_097_532_831_7e-6,
+    1.017_805_625_613_360_6e-7,
+    7.074_773_332_151_955_6e-9,
+    4.456_126_507_941_785e-10,
+];
+
+/// c₀ + c₁x + c₂x² + c₃x³ by two products that do not wait for each other (Estrin); x2 = x².
+#[inline(always)]
+pub(crate) fn cubic([c0, c1, c2, c3]: [f64; 4], x: f64, x2: f64) -> f64 {
+    (c0 + c1 * x) + (c2 + c3 * x) * x2
+}
+
+/// `value` no further from 0 than `limit`, by two selects that are one instruction each.
+#[inline(always)]
+pub(crate) fn clamped<T: Real>(value: T, limit: T) -> T {
+    let value = if value < limit { value } else { limit };
+    if value > -limit { value } else { -limit }
+}
+
+/// [s, what s lacks of the quotient, k] for x >= 0.
+#[inline(always)]
+pub(crate) fn logarithm_single(magnitude: f32) -> [f32; 3] {
+    /// Makes every subnormal number normal: 2²⁴.
+    const UP: f32 = 16_777_216.0;
+    let subnormal = magnitude < f32::MIN_POSITIVE;
+    let (m, k) = split_exponent_single(magnitude * if subnormal { UP } else { 1.0 });
+    let k = k - if subnormal { 24.0 } else { 0.0 };
+
+    let numerator = m - 1.0;
+    let denominator = m + 1.0;
+    let reciprocal = 1.0 / denominator;
+    let s = numerator * reciprocal;
+    let s_high = leading_bits_single::<12>(s);
+    let denominator_high = leading_bits_single::<12>(denominator);
+    let denominator_low = m - (denominator_high - 1.0);
+    let remainder = (numerator - s_high * denominator_high) - s_high * denominator_low;
+    [s, remainder * reciprocal, k]
+}
+
+/// [n + [`ROUND_SINGLE`], r] for [`logarithm_single`].
+#[inline(always)]
+pub(crate) fn exponent_single([s, lost, k]: [f32; 3], a: &Pieces<f32>) -> [f32; 2] {
+    /// Results beyond 2^±250 are ∞ and 0: the polynomial is positive whatever r is then.
+    const LIMIT: f32 = 250.0;
+    let s_high = leading_bits_single::<12>(s);
+    let square = s * s;
+    let [c0, c1, c2] = LOG_SINGLE;
+    let tail = (c0 + c1 * square) + c2 * (square * square);
+    let rest = lost + (s * square) * tail;
+
+    let whole = a.exponent_high * k;
+    let part = a.factor_high * s_high;
+    let small = a.exponent_low * k + (a.factor_low * s_high + a.factor * rest);
+    // Without `small`, for which n then need not wait: |r| may exceed ½ by 0.005·a.
+    let shifted = clamped(whole + part, LIMIT) + ROUND_SINGLE;
+    let n = shifted - ROUND_SINGLE;
+    [shifted, ((whole - n) + part) + small]
+}
+
+/// 2^(n + r) for [`exponent_single`]; 0, ∞ and NaN stay what they are.
+#[inline(always)]
+pub(crate) fn exponential_single(magnitude: f32, [shifted, r]: [f32; 2]) -> f32 {
+    const TINIEST: f32 = f32::MIN_POSITIVE * f32::EPSILON;
+    let [e0, e1, e2, e3, e4, e5] = EXP_SINGLE;
+    let r2 = r * r;
+    let mantissa = 1.0 + r * ((e0 + e1 * r) + r2 * ((e2 + e3 * r) + r2 * (e4 + e5 * r)));
+    let (one, other) = powers_of_two_single(shifted);
+    // Bounds that LLVM does not turn into a longer test of the bits, as it does 0 and ∞.
+    #[expect(clippy::manual_range_contains, reason = "`contains` stops early, by a branch")]
+    let ordinary = (magnitude >= TINIEST) & (magnitude <= f32::MAX);
+    if ordinary { mantissa * one * other } else { magnitude }
+}
+
+/// [`logarithm_single`] for `f64`.
+#[inline(always)]
+pub(crate) fn logarithm_double(magnitude: f64) -> [f64; 3] {
+    /// Makes every subnormal number normal: 2⁵⁴.
+    const UP: f64 = 18_014_398_509_481_984.0;
+    let subnormal = magnitude < f64::MIN_POSITIVE;
+    let (m, k) = split_exponent(magnitude * if subnormal { UP } else { 1.0 });
+    let k = k - if subnormal { 54.0 } else { 0.0 };
+
+    // s = s_high + s_low to some 75 bits: s_high has 26 bits, and its product with each part of m + 1 is exact.
+    let numerator = m - 1.0;
+    let denominator = m + 1.0;
+    let reciprocal = 1.0 / denominator;
+    let s = numerator * reciprocal;
+    let s_high = leading_bits::<27>(s);
+    let denominator_high = leading_bits::<27>(denominator);
+    let denominator_low = m - (denominator_high - 1.0);
+    let remainder = (numerator - s_high * denominator_high) - s_high * denominator_low;
+    [s, remainder * reciprocal, k]
+}
+
+/// [`exponent_single`] for `f64`.
+#[inline(always)]
+pub(crate) fn exponent_double([s, s_low, k]: [f64; 3], a: &Pieces<f64>) -> [f64; 2] {
+    /// Results beyond 2^±1100 are ∞ and 0.
+    const LIMIT: f64 = 1100.0;
+    let s_high = leading_bits::<27>(s);
+    let square = s * s;
+    let [c0, c1, c2, c3, c4, c5, c6, c7] = LOG_DOUBLE;
+    let fourth = square * square;
+    let (lower, upper) = ([c0, c1, c2, c3], [c4, c5, c6, c7]);
+    let tail = cubic(lower, square, fourth) + cubic(upper, square, fourth) * (fourth * fourth);
+    let rest = s_low + (s * square) * tail;
+
+    // y = a·k + (2a/ln 2)·artanh s: two exact products and what is left.
+    let whole = a.exponent_high * k;
+    let part = a.factor_high * s_high;
+    let small = a.exponent_low * k + (a.factor_low * s_high + a.factor * rest);
+    let shifted = clamped(whole + (part + small), LIMIT) + ROUND;
+    let n = shifted - ROUND;
+    // Beyond ±1 only where n is at its limit, and the result is ∞ or 0 anyway.
+    [shifted, clamped(((whole - n) + part) + small, 1.0)]
+}
+
+/// [`exponential_single`] for `f64`.
+#[inline(always)]
+pub(crate) fn exponential_double(magnitude: f64, [shifted, r]: [f64; 2]) -> f64 {
+    const TINIEST: f64 = f64::MIN_POSITIVE * f64::EPSILON;
+    let [e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10] = EXP_DOUBLE;
+    let r2 = r * r;
+    let r4 = r2 * r2;
+    let upper = cubic([e4, e5, e6, e7], r, r2) + ((e8 + e9 * r) + e10 * r2) * r4;
+    let mantissa = 1.0 + r * (cubic([e0, e1, e2, e3], r, r2) + upper * r4);
+
+    // 2ⁿ in two steps, so that a subnormal result is rounded once, by the last product.
+    let n = shifted - ROUND;
+    let half = n * 0.5 + ROUND;
+    let other_half = (n - (half - ROUND)) + ROUND;
+    let power = mantissa * power_of_two(half) * power_of_two(other_half);
+    #[expect(clippy::manual_range_contains, reason = "`contains` stops early, by a branch")]
+    let ordinary = (magnitude >= TINIEST) & (magnitude <= f64::MAX);
+    if ordinary { power } else { magnitude }
+}
