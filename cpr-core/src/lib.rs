@@ -28,6 +28,7 @@
 //! | λʲ | [`Multiplier`] | `lagmul` |
 //! | μ | [`ConstraintConfig::mu`] | `kappa_update` |
 //! | Opt(L, η) | [`base`]: SGD, momentum, Adam, AMSGrad, with decays | AdamW's part of `AdamCPR` |
+//! | what CPR is compared with | [`base`]: decay schedules, AdaDecay, AWD, Amos | |
 //! | w, λ_p, p of pWD | [`base::Decay::PNorm`] | (PAdam: `p_norm`, `lambda_p`) |
 //!
 //! ```
@@ -83,6 +84,7 @@ mod constraint;
 mod correction;
 mod dispatch;
 mod error;
+mod exponential;
 mod extended;
 mod fused;
 mod kernel;

@@ -164,6 +164,29 @@ impl<T: Real> Observer<T> for MomentsOf {
     }
 }
 
+/// [`MomentsOf`] of the magnitudes |x|.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MagnitudesOf;
+
+impl<T: Real> Observer<T> for MagnitudesOf {
+    type Lanes = MomentLanes;
+
+    #[inline(always)]
+    fn begin(self) -> MomentLanes {
+        Observer::<T>::begin(MomentsOf)
+    }
+
+    #[inline(always)]
+    fn add(self, lanes: &mut MomentLanes, block: &[T; LANES], used: usize) {
+        MomentsOf.add(lanes, &block.map(T::abs), used);
+    }
+
+    #[inline(always)]
+    fn fold(self, lanes: MomentLanes, count: u64) -> Statistic {
+        Observer::<T>::fold(MomentsOf, lanes, count)
+    }
+}
+
 /// The fixed tree: lane i takes lane i + 8, then i + 4, i + 2, i + 1.
 #[inline(always)]
 fn fold(mut lanes: [f64; LANES]) -> f64 {

@@ -3,8 +3,8 @@
 mod raise;
 
 pub(crate) use raise::{
-    exponent_double, exponent_single, exponential_double, exponential_single, logarithm_double,
-    logarithm_single,
+    EXP_DOUBLE, EXP_SINGLE, clamped, cubic, exponent_double, exponent_single, exponential_double,
+    exponential_single, logarithm_double, logarithm_single,
 };
 
 use num_traits::Float;

@@ -5,6 +5,7 @@ use core::fmt::Debug;
 
 use num_traits::Float;
 
+use crate::exponential::{exp2_double, exp2_single};
 use crate::power::{self, General};
 
 /// A parameter's float type: `f32` or `f64`.
@@ -36,6 +37,8 @@ mod sealed {
         fn exponent(parts: [Self; 3], exponent: General) -> [Self; 2];
         #[doc(hidden)]
         fn exponential(self, parts: [Self; 2]) -> Self;
+        #[doc(hidden)]
+        fn exp2_bounded(self) -> Self;
     }
 }
 
@@ -55,6 +58,11 @@ impl sealed::Sealed for f32 {
     fn exponential(self, parts: [Self; 2]) -> Self {
         power::exponential_single(self, parts)
     }
+
+    #[inline(always)]
+    fn exp2_bounded(self) -> Self {
+        exp2_single(self)
+    }
 }
 
 #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
@@ -72,6 +80,11 @@ impl sealed::Sealed for f64 {
     #[inline(always)]
     fn exponential(self, parts: [Self; 2]) -> Self {
         power::exponential_double(self, parts)
+    }
+
+    #[inline(always)]
+    fn exp2_bounded(self) -> Self {
+        exp2_double(self)
     }
 }
 

@@ -13,7 +13,7 @@ use cpr_gpu::{
     Warning, group::Values,
 };
 use cpr_host::{
-    optim::{BaseSpec, Optimizer as Host, OptimizerSpec},
+    optim::{BaseSpec, DecayRule, Optimizer as Host, OptimizerSpec},
     parallel::Workers,
     param::{Grouping, ParamKind, ParamLayout},
     schedule::{Schedule, ScheduleConfig, Shape},
@@ -98,6 +98,7 @@ fn host<T: Real>(clip: Option<f64>, steps: u64) -> Vec<u64> {
         regularized: BaseSpec::Adam(adam),
         free: BaseSpec::Adam(adam),
         constraint: Some(cpr_core::ConstraintRule::new(cpr().constraint).unwrap()),
+        decay: DecayRule::Constant,
         rescale: None,
         lr: 1e-2,
         clip,

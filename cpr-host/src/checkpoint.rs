@@ -1,7 +1,7 @@
 //! Checkpoints: safetensors files that carry a whole training state.
 //!
 //! A checkpoint is a safetensors file that any tool can open. It holds the weights under their own
-//! names, `optimizer/<parameter>/<moment>` with shape and dtype of the parameter,
+//! names, `optimizer/<parameter>/<moment>` with shape and dtype of the parameter (or a few numbers of F64),
 //! `constraint/<parameter>` with an opaque record of bytes, and one metadata entry `cpr`: a JSON
 //! document with the format version, a CRC-32C of the whole file, and [`Meta`]. The same content
 //! is the same bytes. `docs/CHECKPOINT.md` describes every byte.

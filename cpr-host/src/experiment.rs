@@ -80,6 +80,10 @@ pub struct Finish {
 
 /// Parameters and their optimizer: what a checkpoint holds.
 pub trait Weights {
+    /// From the next step on, times the weight decay: what its schedule says of that step. Without a decay it has no
+    /// effect.
+    fn scale_decay(&mut self, factor: f64);
+
     /// Steps skipped because something was not finite.
     ///
     /// # Errors

@@ -5,29 +5,32 @@
 //! that fit into the cache, so that phase 4 finds θ there. Chunks and waves depend on the shapes alone: the bits of
 //! a step do not depend on the number of threads.
 
+mod engine;
 mod passes;
+mod plan;
 mod spec;
 mod state;
 
-pub use spec::{BaseSpec, OptimizerSpec};
+pub use spec::{BaseSpec, DecayRule, OptimizerSpec};
 pub use state::{OptimizerState, StateError};
 
 use std::ops::Range;
 
 use cpr_core::{
-    AnyRegularizer, CHUNK, Constraint, Correction, FirstPass, GroupError, Merge, Observed,
-    Pairwise, Real, Report, base::Base,
+    AnyRegularizer, CHUNK, Constraint, Correction, GroupError, L2, Merge, Observed, Pairwise, Real,
+    Report, Statistic,
+    base::{AwdState, ModelScale, ScaleDecay, magnitudes},
 };
 
-use self::passes::{Chunk, Flat};
+use self::{
+    engine::Engine,
+    passes::Chunk,
+    plan::{Buffers, Decaying, First, Plan, waves},
+};
 use crate::{
-    pages,
     parallel::Workers,
-    param::{Grouping, ParamLayout},
+    param::{Grouping, Param, ParamKind, ParamLayout},
 };
-
-/// Bytes of parameters in one wave: phase 4 comes back to them after phase 1 has read four streams of that length.
-const WAVE_BYTES: usize = 1 << 20;
 
 /// Why an optimizer could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,20 @@ pub enum OptimError {
         "the base optimizers of regularized and free parameters keep different moments: choose two of one kind"
     )]
     Bases,
+    /// A decay or base that regularises by itself, beside a bound.
+    #[error("{rule} regularises by itself: take it without a bound, or another optimizer")]
+    Bound {
+        /// AdaDecay or Amos.
+        rule: &'static str,
+    },
+    /// The decay rule does not go with the base optimizer.
+    #[error(
+        "{rule} does not go with this optimizer: AdaDecay needs SGD, Adam or AMSGrad, and Amos decays by its own rule"
+    )]
+    Decay {
+        /// The decay rule.
+        rule: &'static str,
+    },
     /// Parameters, gradients and layout differ in length.
     #[error("{given} values were given for a layout of {expected} parameters' elements")]
     Length {
@@ -75,8 +92,10 @@ struct Group {
     /// Its chunks, in the list of all chunks.
     chunks: Range<usize>,
     regularized: bool,
+    /// What it is for, as Amos asks.
+    scale: ModelScale,
     constraint: Option<Constraint<AnyRegularizer>>,
-    first: Option<FirstPass<AnyRegularizer>>,
+    first: Option<First>,
     correction: Correction,
 }
 
@@ -92,63 +111,17 @@ pub struct Optimizer<T> {
     /// Ranges of groups that are stepped together.
     waves: Vec<Range<usize>>,
     observed: Vec<Observed>,
+    /// What the decay rule or Amos saw of each group before the step.
+    seen: Vec<Statistic>,
+    awd: AwdState,
+    /// On the decay of regularized parameters, as on lr: not part of the state.
+    decay_factor: f64,
     t: u64,
     skipped: u64,
     check_finite: bool,
     /// The norm that global rescaling holds all parameters at.
     rescale_norm: Option<f64>,
     elements: usize,
-}
-
-/// The base rules with the moments that they keep.
-#[derive(Debug)]
-enum Engine<T> {
-    Sgd([cpr_core::base::Sgd; 2], [Vec<T>; 0]),
-    Momentum([cpr_core::base::Momentum; 2], [Vec<T>; 1]),
-    Adam([cpr_core::base::Adam; 2], [Vec<T>; 2]),
-    AmsGrad([cpr_core::base::AmsGrad; 2], [Vec<T>; 3]),
-    Decayed(cpr_core::base::Decayed<cpr_core::base::Adam>, cpr_core::base::Adam, [Vec<T>; 2]),
-}
-
-impl<T: Real> Engine<T> {
-    fn new(spec: &OptimizerSpec, elements: usize) -> Result<Self, OptimError> {
-        fn zeros<T: Real, const M: usize>(elements: usize) -> [Vec<T>; M] {
-            std::array::from_fn(|_| pages::zeros(elements))
-        }
-        Ok(match (spec.regularized, spec.free) {
-            (BaseSpec::Sgd(a), BaseSpec::Sgd(b)) => Self::Sgd([a, b], zeros(elements)),
-            (BaseSpec::Momentum(a), BaseSpec::Momentum(b)) => {
-                Self::Momentum([a, b], zeros(elements))
-            }
-            (BaseSpec::Adam(a), BaseSpec::Adam(b)) => Self::Adam([a, b], zeros(elements)),
-            (BaseSpec::AmsGrad(a), BaseSpec::AmsGrad(b)) => Self::AmsGrad([a, b], zeros(elements)),
-            (BaseSpec::DecayedAdam(a), BaseSpec::Adam(b)) => Self::Decayed(a, b, zeros(elements)),
-            _ => return Err(OptimError::Bases),
-        })
-    }
-
-    /// Names and values of the moments.
-    fn moments(&self) -> Vec<(&'static str, &Vec<T>)> {
-        match self {
-            Self::Sgd(..) => Vec::new(),
-            Self::Momentum(_, [buffer]) => vec![("momentum_buffer", buffer)],
-            Self::Adam(_, [m, v]) | Self::Decayed(_, _, [m, v]) => {
-                vec![("exp_avg", m), ("exp_avg_sq", v)]
-            }
-            Self::AmsGrad(_, [m, v, top]) => {
-                vec![("exp_avg", m), ("exp_avg_sq", v), ("max_exp_avg_sq", top)]
-            }
-        }
-    }
-
-    fn moments_mut(&mut self) -> &mut [Vec<T>] {
-        match self {
-            Self::Sgd(_, moments) => moments,
-            Self::Momentum(_, moments) => moments,
-            Self::Adam(_, moments) | Self::Decayed(_, _, moments) => moments,
-            Self::AmsGrad(_, moments) => moments,
-        }
-    }
 }
 
 impl<T: Real> Optimizer<T> {
@@ -164,6 +137,7 @@ impl<T: Real> Optimizer<T> {
         layout: &ParamLayout,
         theta: &mut [T],
     ) -> Result<Self, OptimError> {
+        spec.check()?;
         let elements = layout.len();
         if theta.len() != elements {
             return Err(OptimError::Length { given: theta.len(), expected: elements });
@@ -194,14 +168,16 @@ impl<T: Real> Optimizer<T> {
                 range: param.range.clone(),
                 chunks: first..chunks.len(),
                 regularized,
+                scale: scale(param),
                 constraint,
                 first: None,
                 correction: Correction::Identity,
             });
         }
-        let engine = Engine::new(&spec, elements)?;
+        let engine = Engine::new(&spec, &groups, elements)?;
         let observed = vec![Observed::NEUTRAL; chunks.len()];
-        let waves = waves(&groups, WAVE_BYTES / size_of::<T>());
+        let seen = vec![Statistic::NEUTRAL; groups.len()];
+        let waves = waves::<T>(&groups);
         let mut optimizer = Self {
             spec,
             engine,
@@ -209,6 +185,9 @@ impl<T: Real> Optimizer<T> {
             chunks,
             waves,
             observed,
+            seen,
+            awd: AwdState::default(),
+            decay_factor: 1.0,
             t: 0,
             skipped: 0,
             check_finite: true,
@@ -265,30 +244,81 @@ impl<T: Real> Optimizer<T> {
         }
 
         self.t = self.t.saturating_add(1);
+        self.observe(workers, lr, theta, grads);
         let t = self.t;
-        let plan = Plan { chunks: &self.chunks, waves: &self.waves, workers, lr };
-        let (groups, observed) = (&mut self.groups, &mut self.observed);
+        let factor = self.decay_factor;
+        let decaying = match self.spec.decay {
+            DecayRule::Constant => Decaying::Scaled(factor),
+            DecayRule::Awd(_) => Decaying::Scaled(factor * self.awd.factor()),
+            DecayRule::AdaDecay(rule) => Decaying::Elements(rule.scale_decay(factor), &self.seen),
+        };
+        let plan = Plan { chunks: &self.chunks, waves: &self.waves, workers, t, lr };
+        macro_rules! buffers {
+            ($moments:expr) => {
+                Buffers {
+                    groups: &mut self.groups,
+                    observed: &mut self.observed,
+                    theta,
+                    grads,
+                    moments: $moments,
+                }
+            };
+        }
         match &mut self.engine {
-            Engine::Sgd([a, b], moments) => {
-                plan.run((&a.at(t, lr), &b.at(t, lr)), groups, observed, theta, grads, moments);
-            }
-            Engine::Momentum([a, b], moments) => {
-                plan.run((&a.at(t, lr), &b.at(t, lr)), groups, observed, theta, grads, moments);
-            }
-            Engine::Adam([a, b], moments) => {
-                plan.run((&a.at(t, lr), &b.at(t, lr)), groups, observed, theta, grads, moments);
-            }
-            Engine::AmsGrad([a, b], moments) => {
-                plan.run((&a.at(t, lr), &b.at(t, lr)), groups, observed, theta, grads, moments);
-            }
-            Engine::Decayed(a, b, moments) => {
-                plan.run((&a.at(t, lr), &b.at(t, lr)), groups, observed, theta, grads, moments);
-            }
+            Engine::Sgd([a, b], moments) => plan.bases((a, b), decaying, buffers!(moments)),
+            Engine::Momentum([a, b], moments) => plan.bases((a, b), decaying, buffers!(moments)),
+            Engine::Adam([a, b], moments) => plan.bases((a, b), decaying, buffers!(moments)),
+            Engine::AmsGrad([a, b], moments) => plan.bases((a, b), decaying, buffers!(moments)),
+            Engine::Decayed(a, b, moments) => plan.bases((a, b), decaying, buffers!(moments)),
+            Engine::Amos(own, moments) => plan.amos(&own.steps, buffers!(moments)),
+            Engine::AmosMomentum(own, moments) => plan.amos(&own.steps, buffers!(moments)),
         }
         if let Some(target) = self.rescale_norm {
             passes::rescale(workers, &self.chunks, theta, target);
         }
         Outcome::Stepped
+    }
+
+    /// What the step at hand needs of whole parameters: measured chunk by chunk, merged in their order.
+    fn observe(&mut self, workers: &Workers, lr: f64, theta: &[T], grads: &[T]) {
+        let Self { chunks, groups, observed, seen, .. } = self;
+        let groups = &*groups;
+        let mut measure = |values: &[T], all: bool, of: &(dyn Fn(&[T]) -> Statistic + Sync)| {
+            let wanted = |group: &Group| all || group.regularized;
+            passes::observe(workers, chunks, values, observed, &|chunk, values| {
+                if wanted(&groups[chunk.group]) { of(values) } else { Statistic::NEUTRAL }
+            });
+            for (seen, group) in seen.iter_mut().zip(groups) {
+                let mut whole = Pairwise::new();
+                whole.extend(observed[group.chunks.clone()].iter().map(|o| o.statistic));
+                *seen = whole.finish();
+            }
+            let mut whole = Pairwise::new();
+            whole.extend(seen.iter().copied());
+            whole.finish()
+        };
+        let squares = |values: &[T]| cpr_core::measure(&L2, values);
+        match self.spec.decay {
+            DecayRule::Awd(awd) => {
+                let weights = measure(theta, false, &squares);
+                self.awd = awd.update(self.awd, &weights, &measure(grads, false, &squares));
+            }
+            DecayRule::AdaDecay(_) => {
+                measure(grads, false, &magnitudes);
+            }
+            DecayRule::Constant => {}
+        }
+        if let Some(amos) = self.engine.amos_mut() {
+            measure(grads, true, &squares);
+            amos.advance(groups, self.t, lr, &self.seen);
+        }
+    }
+
+    /// From the next step on, times the decay of the regularized parameters: what a schedule of the decay
+    /// ([`DecaySchedule`](cpr_core::base::DecaySchedule)) says of that step. Like the learning rate it is no part of the
+    /// state. Without a decay, and for Amos, which derives its own, it has no effect.
+    pub const fn scale_decay(&mut self, factor: f64) {
+        self.decay_factor = factor;
     }
 
     /// Whether a step looks for non-finite gradients first, in one read-only pass (default: yes).
@@ -339,99 +369,19 @@ impl<T: Real> Optimizer<T> {
     }
 }
 
-/// Consecutive groups whose elements together reach `limit`; a group is never cut.
-fn waves(groups: &[Group], limit: usize) -> Vec<Range<usize>> {
-    let mut waves = Vec::new();
-    let (mut start, mut elements) = (0, 0);
-    for (index, group) in groups.iter().enumerate() {
-        elements += group.range.len();
-        if elements >= limit {
-            waves.push(start..index + 1);
-            (start, elements) = (index + 1, 0);
+/// What a parameter is for: a matrix maps its last dimensions to its first, an embedding has rows.
+fn scale(param: &Param) -> ModelScale {
+    let product =
+        |sides: &[usize]| sides.iter().fold(1, |n: u64, &side| n.saturating_mul(side as u64));
+    match param.kind {
+        ParamKind::Matrix => {
+            ModelScale::Linear { inputs: product(param.shape.get(1..).unwrap_or(&[])) }
         }
-    }
-    if start < groups.len() {
-        waves.push(start..groups.len());
-    }
-    waves
-}
-
-/// What the waves of one step share.
-struct Plan<'a> {
-    chunks: &'a [Chunk],
-    waves: &'a [Range<usize>],
-    workers: &'a Workers,
-    lr: f64,
-}
-
-impl Plan<'_> {
-    /// The four phases, wave by wave. `steps` are the base steps of regularized and free parameters.
-    fn run<T, A, B, const M: usize>(
-        &self,
-        steps: (&A, &B),
-        groups: &mut [Group],
-        observed: &mut [Observed],
-        theta: &mut [T],
-        grads: &[T],
-        moments: &mut [Vec<T>; M],
-    ) where
-        T: Real,
-        A: cpr_core::base::BaseRule<T, M> + Sync,
-        B: cpr_core::base::BaseRule<T, M> + Sync,
-    {
-        let Self { chunks, waves, workers, lr } = *self;
-        for wave in waves {
-            let wave = &mut groups[wave.clone()];
-            for group in wave.iter_mut() {
-                group.first = group.constraint.as_mut().map(|constraint| constraint.begin(lr));
-            }
-            let (Some(head), Some(last)) = (wave.first(), wave.last()) else { continue };
-            let first_group = chunks[head.chunks.start].group;
-            let elements = head.range.start..last.range.end;
-            let within = head.chunks.start..last.chunks.end;
-
-            // 1: step and observe.
-            let flat = Flat {
-                theta: &mut theta[elements.clone()],
-                grads: &grads[elements.clone()],
-                moments: moments.each_mut().map(|moment| &mut moment[elements.clone()]),
-            };
-            let chunk_list = &chunks[within.clone()];
-            let observed = &mut observed[within.clone()];
-            passes::first(workers, chunk_list, flat, observed, &|chunk, shard| {
-                let group = &wave[chunk.group - first_group];
-                match &group.first {
-                    Some(first) => return first.run(steps.0, shard),
-                    None if group.regularized => cpr_core::base_step(steps.0, shard),
-                    None => cpr_core::base_step(steps.1, shard),
-                }
-                Observed::NEUTRAL
-            });
-
-            // 2 and 3: merge in the order of the chunks, update.
-            let mut corrects = false;
-            for group in wave.iter_mut() {
-                let Some(constraint) = &mut group.constraint else { continue };
-                let mut whole = Pairwise::new();
-                let own = group.chunks.start - within.start..group.chunks.end - within.start;
-                whole.extend(observed[own].iter().copied());
-                group.correction = constraint.update(&whole.finish(), lr);
-                corrects |= !group.correction.is_identity();
-            }
-
-            // 4: correct, where there is anything to correct.
-            if corrects {
-                let theta = &mut theta[elements];
-                passes::correct(workers, chunk_list, theta, observed, &|chunk, theta| {
-                    wave[chunk.group - first_group].correction.apply(theta)
-                });
-                for group in wave.iter_mut() {
-                    let Some(constraint) = &mut group.constraint else { continue };
-                    let own = group.chunks.start - within.start..group.chunks.end - within.start;
-                    constraint.count_stopped(observed[own].iter().map(|o| o.stopped).sum());
-                }
-            }
-        }
+        ParamKind::Embedding => ModelScale::Embedding {
+            width: product(param.shape.last().map_or(&[], std::slice::from_ref)),
+        },
+        ParamKind::Bias => ModelScale::Bias,
+        ParamKind::Norm => ModelScale::Normalization,
     }
 }
 

@@ -15,6 +15,8 @@ pub use self::{
     open::{Opened, load},
     take::{Constraints, Take, Taken, Target, start_from},
 };
+use cpr_core::base::DecaySchedule;
+
 use crate::{
     checkpoint::{Best, CheckpointError, CheckpointFolder, Keep, Meta, NonFinite},
     config::{ExperimentConfig, RunConfig},
@@ -75,6 +77,8 @@ pub enum Ending {
 pub struct Run<E> {
     experiment: E,
     schedule: Schedule,
+    /// Of the weight decay.
+    decay: DecaySchedule,
     total: u64,
     /// Steps so far, skipped ones included.
     taken: u64,
@@ -110,6 +114,7 @@ impl<E: Experiment> Run<E> {
         let config_text = config.to_toml()?;
         let total = experiment.total_steps();
         let schedule = config.optim().schedule(total)?;
+        let decay = config.optim().decay_schedule(total)?;
         let folder = RunFolder::create(&run.out, E::Config::EXPERIMENT, name)?.on(store);
         folder.write("config.toml", config_text.as_bytes())?;
         folder.write("env.json", Environment::current(run.seed).to_json().as_bytes())?;
@@ -119,6 +124,7 @@ impl<E: Experiment> Run<E> {
         let mut run = Self {
             experiment,
             schedule,
+            decay,
             total,
             taken: 0,
             folder,
@@ -205,6 +211,7 @@ impl<E: Experiment> Run<E> {
         while self.taken < self.total {
             self.taken += 1;
             let step = self.taken;
+            self.experiment.weights_mut().scale_decay(self.decay.factor(step));
             match self.experiment.step(step, self.schedule.lr(step))? {
                 Step::Taken => self.bad_in_a_row = 0,
                 Step::BadGradient { what } => self.skipped(what)?,

@@ -2,7 +2,7 @@
 
 use num_traits::Float;
 
-use super::{Base, BaseRule, Intake, WeightDecay};
+use super::{Base, BaseRule, Intake, ScaleDecay, WeightDecay};
 use crate::{
     bias::BiasCorrection,
     error::{ConfigError, in_range, non_negative},
@@ -83,6 +83,13 @@ impl Adam {
     }
 }
 
+impl ScaleDecay for Adam {
+    fn scale_decay(&self, factor: f64) -> Self {
+        let weight_decay = self.config.weight_decay.scaled(factor);
+        Self { config: AdamConfig { weight_decay, ..self.config }, ..*self }
+    }
+}
+
 impl<T: Real> Base<T, 2> for Adam {
     type Step = AdamStep<T>;
 
@@ -155,6 +162,12 @@ impl<T: Real> BaseRule<T, 2> for AdamStep<T> {
 /// Three moments: m, v, and the running maximum of v, all zero at the start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AmsGrad(pub Adam);
+
+impl ScaleDecay for AmsGrad {
+    fn scale_decay(&self, factor: f64) -> Self {
+        Self(self.0.scale_decay(factor))
+    }
+}
 
 impl<T: Real> Base<T, 3> for AmsGrad {
     type Step = AmsGradStep<T>;

@@ -1,6 +1,6 @@
 //! Decays that act on a base step: the p-norm of any p, L1, and the 3/2 norm.
 
-use super::{Base, BaseRule};
+use super::{Base, BaseRule, ScaleDecay, scaled};
 use crate::{
     error::{ConfigError, exponent, non_negative},
     real::Real,
@@ -56,6 +56,19 @@ impl Decay {
                 non_negative("weight_decay", weight_decay)
             }
             Self::ThreeHalves { lambda } => non_negative("l3_2_lambda", lambda),
+        }
+    }
+
+    fn scaled(self, factor: f64) -> Self {
+        let of = |strength| scaled(strength, factor);
+        match self {
+            Self::PNorm { p, lambda, late, flush } => {
+                Self::PNorm { p, lambda: of(lambda), late, flush }
+            }
+            Self::L1 { lambda, weight_decay } => {
+                Self::L1 { lambda: of(lambda), weight_decay: of(weight_decay) }
+            }
+            Self::ThreeHalves { lambda } => Self::ThreeHalves { lambda: of(lambda) },
         }
     }
 
@@ -156,6 +169,13 @@ impl<B> Decayed<B> {
     #[must_use]
     pub const fn decay(&self) -> &Decay {
         &self.decay
+    }
+}
+
+impl<B: ScaleDecay> ScaleDecay for Decayed<B> {
+    /// Of the base's decay and of this one.
+    fn scale_decay(&self, factor: f64) -> Self {
+        Self { base: self.base.scale_decay(factor), decay: self.decay.scaled(factor) }
     }
 }
 

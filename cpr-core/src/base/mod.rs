@@ -1,15 +1,32 @@
-//! Base optimizers: SGD, SGD with momentum, Adam, AMSGrad, and decays that act on their step.
+//! Base optimizers: SGD, SGD with momentum, Adam, AMSGrad, and decays that act on their step; and what CPR is compared
+//! with.
+//!
+//! | method | here | what it needs of a step |
+//! |---|---|---|
+//! | decay that follows a cosine | [`DecaySchedule`], by [`ScaleDecay`] | t |
+//! | AWD | [`Awd`], by [`ScaleDecay`] | Σw² and Σg² of all weights |
+//! | AdaDecay | [`AdaDecay`], before any base | [`magnitudes`] of the matrix's gradients |
+//! | Amos | [`Amos`], a base of its own | Σg² of the matrix |
+//! | p-norm, L1 and L3/2 decay | [`Decay`], after any base | nothing |
 //!
 //! Three types a rule: a configuration (plain fields), the rule made of it (validated, `Copy`), and the step
 //! of one point in time (the scalars of that step, rounded once). The state is the caller's: moment slices,
 //! and the number t of the step.
 
+mod adadecay;
 mod adam;
+mod amos;
+mod awd;
 mod decay;
+mod schedule;
 mod sgd;
 
+pub use adadecay::{AdaDecay, AdaDecayConfig, AdaDecayStep, magnitudes};
 pub use adam::{Adam, AdamConfig, AdamStep, AmsGrad, AmsGradStep};
+pub use amos::{Amos, AmosConfig, AmosState, AmosStep, ModelScale};
+pub use awd::{Awd, AwdState};
 pub use decay::{Decay, DecayStep, Decayed, DecayedStep};
+pub use schedule::DecaySchedule;
 pub use sgd::{Momentum, MomentumConfig, MomentumStep, Sgd, SgdConfig, SgdStep};
 
 use crate::{
@@ -47,6 +64,21 @@ pub trait Base<T: Real, const M: usize>: Copy {
     fn at(&self, t: u64, lr: f64) -> Self::Step;
 }
 
+/// A rule whose decay may change from step to step.
+pub trait ScaleDecay: Copy {
+    /// The same rule with every strength of decay times `factor`, for one step.
+    ///
+    /// A factor of 1 gives the same bits; one that is negative or NaN counts as 0, and a strength beyond the range of f64 is
+    /// its largest number.
+    #[must_use]
+    fn scale_decay(&self, factor: f64) -> Self;
+}
+
+/// `strength`·`factor` as [`ScaleDecay`] has it.
+fn scaled(strength: f64, factor: f64) -> f64 {
+    if factor > 0.0 { (strength * factor).min(f64::MAX) } else { 0.0 }
+}
+
 /// How weights decay inside a base step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum WeightDecay {
@@ -64,6 +96,14 @@ impl WeightDecay {
         match self {
             Self::None => Ok(()),
             Self::Coupled(w) | Self::Decoupled(w) => non_negative("weight_decay", w),
+        }
+    }
+
+    fn scaled(self, factor: f64) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Coupled(w) => Self::Coupled(scaled(w, factor)),
+            Self::Decoupled(w) => Self::Decoupled(scaled(w, factor)),
         }
     }
 

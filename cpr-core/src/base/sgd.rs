@@ -1,6 +1,6 @@
 //! Stochastic gradient descent, with and without momentum.
 
-use super::{Base, BaseRule, Intake, WeightDecay};
+use super::{Base, BaseRule, Intake, ScaleDecay, WeightDecay};
 use crate::{
     error::{ConfigError, in_range, non_negative},
     real::Real,
@@ -36,6 +36,13 @@ impl Sgd {
     #[must_use]
     pub const fn config(&self) -> &SgdConfig {
         &self.config
+    }
+}
+
+impl ScaleDecay for Sgd {
+    fn scale_decay(&self, factor: f64) -> Self {
+        let weight_decay = self.config.weight_decay.scaled(factor);
+        Self { config: SgdConfig { weight_decay, ..self.config } }
     }
 }
 
@@ -122,6 +129,13 @@ impl Momentum {
     #[must_use]
     pub const fn config(&self) -> &MomentumConfig {
         &self.config
+    }
+}
+
+impl ScaleDecay for Momentum {
+    fn scale_decay(&self, factor: f64) -> Self {
+        let weight_decay = self.config.weight_decay.scaled(factor);
+        Self { config: MomentumConfig { weight_decay, ..self.config } }
     }
 }
 

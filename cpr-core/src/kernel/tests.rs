@@ -5,11 +5,11 @@ use std::vec::Vec;
 use super::*;
 use crate::{
     base::{
-        Adam, AdamConfig, AmsGrad, Base, Decay, Decayed, Momentum, MomentumConfig, Sgd, SgdConfig,
-        WeightDecay,
+        AdaDecay, AdaDecayConfig, Adam, AdamConfig, Amos, AmosConfig, AmosState, AmsGrad, Base,
+        Decay, Decayed, Momentum, MomentumConfig, Sgd, SgdConfig, WeightDecay, magnitudes,
     },
     dispatch::Level,
-    observer::{MomentsOf, SumOf},
+    observer::{MagnitudesOf, MomentsOf, SumOf},
     regularizer::Huber,
     shrink::{
         ClipStep, HuberProxStep, PowerStep, ProximalPullStep, PullStep, ScaleStep, SignStep,
@@ -101,6 +101,17 @@ fn all<T: Real>() {
     alike::<T, _, _, _, 3>((AmsGrad(adam).at(2, 0.1), Unmoved, MomentsOf));
     alike::<T, _, _, _, 1>((momentum.at(2, 0.1), Unmoved, MomentsOf));
     alike::<T, _, _, _, 0>((Sgd::new(SgdConfig::default()).unwrap().at(2, 0.1), Unmoved, huber));
+
+    let grads = magnitudes(&values::<T>(200, 0.9));
+    for alpha in [0.0, 1.0, 8.0, 100.0] {
+        let rule = AdaDecay::new(AdaDecayConfig { alpha, weight_decay: 0.3 }).unwrap();
+        alike::<T, _, _, _, 2>((rule.before(step, 0.1, &grads), Unmoved, MagnitudesOf));
+    }
+    let amos = Amos::new(AmosConfig { momentum: 0.9, ..AmosConfig::default() }).unwrap();
+    let squares = Statistic::Sum { count: 200, total: 9.0 };
+    let (_, step) = amos.step::<T>(AmosState::default(), 1, 0.1, 0.3, &squares);
+    alike::<T, _, _, _, 0>((step, Unmoved, huber));
+    alike::<T, _, _, _, 1>((step, Unmoved, huber));
 }
 
 #[test]

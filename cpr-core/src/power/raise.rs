@@ -34,7 +34,7 @@ pub(super) fn raise_all<T: Real>(values: &mut [T], general: General) {
 const LOG_SINGLE: [f32; 3] = [0.333_333_43, 0.199_943_9, 0.147_899_75];
 
 /// (2^r − 1)/r as a polynomial in r, lowest power first.
-const EXP_SINGLE: [f32; 6] = [
+pub(crate) const EXP_SINGLE: [f32; 6] = [
     core::f32::consts::LN_2,
     0.240_226_5,
     5.550_343e-2,
@@ -56,7 +56,7 @@ const LOG_DOUBLE: [f64; 8] = [
 ];
 
 /// The same for `f64`.
-const EXP_DOUBLE: [f64; 11] = [
+pub(crate) const EXP_DOUBLE: [f64; 11] = [
     core::f64::consts::LN_2,
     0.240_226_506_959_101_2,
     5.550_410_866_482_160_4e-2,
@@ -72,13 +72,13 @@ const EXP_DOUBLE: [f64; 11] = [
 
 /// c₀ + c₁x + c₂x² + c₃x³ by two products that do not wait for each other (Estrin); x2 = x².
 #[inline(always)]
-fn cubic([c0, c1, c2, c3]: [f64; 4], x: f64, x2: f64) -> f64 {
+pub(crate) fn cubic([c0, c1, c2, c3]: [f64; 4], x: f64, x2: f64) -> f64 {
     (c0 + c1 * x) + (c2 + c3 * x) * x2
 }
 
 /// `value` no further from 0 than `limit`, by two selects that are one instruction each.
 #[inline(always)]
-fn clamped<T: Real>(value: T, limit: T) -> T {
+pub(crate) fn clamped<T: Real>(value: T, limit: T) -> T {
     let value = if value < limit { value } else { limit };
     if value > -limit { value } else { -limit }
 }

@@ -7,7 +7,7 @@ use cpr_core::{
 };
 
 use crate::{
-    optim::{BaseSpec, OptimError, Optimizer, OptimizerSpec},
+    optim::{BaseSpec, DecayRule, OptimError, Optimizer, OptimizerSpec},
     param::{Grouping, ParamLayout},
 };
 
@@ -99,6 +99,14 @@ impl Variant {
             }
         };
         let free = BaseSpec::Adam(free);
-        Ok(OptimizerSpec { regularized, free, constraint, rescale: None, lr: 1e-6, clip: None })
+        Ok(OptimizerSpec {
+            regularized,
+            free,
+            decay: DecayRule::Constant,
+            constraint,
+            rescale: None,
+            lr: 1e-6,
+            clip: None,
+        })
     }
 }

@@ -108,6 +108,20 @@ impl Tensors {
         self.take(&moment_name(parameter, moment), shape)
     }
 
+    /// Takes what an optimizer keeps of a whole parameter out, `count` numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_slots(
+        &mut self,
+        parameter: &str,
+        slots: &str,
+        count: usize,
+    ) -> Result<Vec<f64>, CheckpointError> {
+        self.take(&moment_name(parameter, slots), &[count])
+    }
+
     /// Takes the record of a parameter's constraint out, however long it is.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ pub struct CheckpointWriter<'a> {
     meta: Meta,
     parameters: Vec<(String, Vec<usize>, TensorData<'a>)>,
     moments: Vec<(String, String, TensorData<'a>)>,
+    slots: Vec<(String, String, &'a [f64])>,
     constraints: Vec<(String, &'a [u8])>,
 }
 
@@ -30,7 +31,13 @@ impl<'a> CheckpointWriter<'a> {
     /// A checkpoint without tensors.
     #[must_use]
     pub fn new(meta: Meta) -> Self {
-        Self { meta, parameters: Vec::new(), moments: Vec::new(), constraints: Vec::new() }
+        Self {
+            meta,
+            parameters: Vec::new(),
+            moments: Vec::new(),
+            slots: Vec::new(),
+            constraints: Vec::new(),
+        }
     }
 
     /// Adds a parameter or any other tensor of the model.
@@ -61,6 +68,21 @@ impl<'a> CheckpointWriter<'a> {
         data: impl Into<TensorData<'a>>,
     ) -> Self {
         self.moments.push((parameter.into(), moment.into(), data.into()));
+        self
+    }
+
+    /// Adds what an optimizer keeps of a whole parameter, a few numbers, as `optimizer/<parameter>/<slots>`: F64, of one
+    /// dimension.
+    ///
+    /// The parameter must be given too, before or later. `slots` must not be empty or contain a `/`.
+    #[must_use]
+    pub fn slots(
+        mut self,
+        parameter: impl Into<String>,
+        slots: impl Into<String>,
+        values: &'a [f64],
+    ) -> Self {
+        self.slots.push((parameter.into(), slots.into(), values));
         self
     }
 
@@ -221,21 +243,31 @@ impl<'a> CheckpointWriter<'a> {
             parameters.insert(name.as_str(), signature.clone());
             tensors.push((name.clone(), signature, *data));
         }
-        for (parameter, moment, data) in &self.moments {
+        let state_of = |parameter: &str, moment: &str| {
             let name = moment_name(parameter, moment);
             if moment.is_empty() || moment.contains('/') {
                 let reason = "does not end in the name of a moment, without a `/`";
                 return Err(invalid(&name, reason.to_owned()));
             }
-            let Some(signature) = parameters.get(parameter.as_str()) else {
-                return Err(invalid(&name, format!("has no parameter `{parameter}`: add it too")));
-            };
+            match parameters.get(parameter) {
+                Some(signature) => Ok((name, signature.clone())),
+                None => Err(invalid(&name, format!("has no parameter `{parameter}`: add it too"))),
+            }
+        };
+        for (parameter, slots, values) in &self.slots {
+            let (name, _) = state_of(parameter, slots)?;
+            let data = TensorData::F64(values);
+            let signature = Signature { dtype: data.dtype(), shape: vec![values.len()] };
+            tensors.push((name, signature, data));
+        }
+        for (parameter, moment, data) in &self.moments {
+            let (name, signature) = state_of(parameter, moment)?;
             // The parameter's own shape has been matched with its length above.
             let elements: usize = signature.shape.iter().product();
             if signature.dtype != data.dtype() || elements != data.len() {
                 return Err(invalid(&name, format!("is {data:?}, and its parameter {signature}")));
             }
-            tensors.push((name, signature.clone(), *data));
+            tensors.push((name, signature, *data));
         }
         for (parameter, record) in &self.constraints {
             let name = constraint_name(parameter);

@@ -1,9 +1,12 @@
 //! Ranges, and what two keys say together.
 
-use cpr_core::{AnyRegularizer, L1, L2, Std, base::WeightDecay};
 use cpr_core::{
-    BoundInit, ConstraintConfig, ConstraintRule, Inflection, Regularizer,
-    base::{Adam, AdamConfig, AmsGrad, Decay, Decayed, Momentum, MomentumConfig, Sgd, SgdConfig},
+    AnyRegularizer, BoundInit, ConstraintConfig, ConstraintRule, Inflection, L1, L2, Regularizer,
+    Std,
+    base::{
+        AdaDecay, AdaDecayConfig, Adam, AdamConfig, Amos, AmosConfig, AmsGrad, Awd, Decay,
+        DecaySchedule, Decayed, Momentum, MomentumConfig, Sgd, SgdConfig, WeightDecay,
+    },
 };
 
 use super::{
@@ -11,12 +14,14 @@ use super::{
     error::{given, refused},
 };
 use crate::{
-    optim::{BaseSpec, OptimizerSpec},
+    optim::{BaseSpec, DecayRule, OptimizerSpec},
     schedule::{Schedule, ScheduleConfig, ScheduleError},
 };
 
-/// The weight decay of AdamW where none is given.
+/// The weight decay of AdamW and AdaDecay where none is given.
 const ADAMW_DECAY: f64 = 0.1;
+/// That of AWD, in units of the gradient's norm.
+const AWD_DECAY: f64 = 0.01;
 
 impl OptimConfig {
     /// Checks the range of every key that has an effect, and that the keys fit together and to a run of that many
@@ -36,7 +41,9 @@ impl OptimConfig {
         }
         self.spec()?;
         // The warm-up is held against the length where that is known: in steps.
-        self.schedule(if steps == 0 { u64::MAX } else { steps })?;
+        let steps = if steps == 0 { u64::MAX } else { steps };
+        self.schedule(steps)?;
+        self.decay_schedule(steps)?;
         Ok(())
     }
 
@@ -73,6 +80,15 @@ impl OptimConfig {
         })
     }
 
+    /// The schedule of the weight decay over a run of that many steps (0 counts as 1).
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for a number outside its range.
+    pub fn decay_schedule(&self, steps: u64) -> Result<DecaySchedule, ConfigError> {
+        DecaySchedule::cosine(self.weight_decay_end, steps.max(1))
+            .map_err(|source| self.named(source))
+    }
+
     /// The optimizer: base rules, constraint, and what acts on the whole gradient.
     ///
     /// # Errors
@@ -99,17 +115,33 @@ impl OptimConfig {
                 (self.sgd(WeightDecay::Coupled(decay))?, self.sgd(WeightDecay::None)?)
             }
             OptimizerChoice::SgdCpr => (self.sgd(WeightDecay::None)?, self.sgd(WeightDecay::None)?),
-            OptimizerChoice::PAdam => {
-                let adam = self.plain_adam(WeightDecay::None)?;
-                let decay = Decay::PNorm {
-                    p: self.p_norm,
-                    lambda: self.lambda_p,
-                    late: self.padam_late,
-                    flush: true,
-                };
-                let decayed = Decayed::new(adam, decay).map_err(|source| self.named(source))?;
-                (BaseSpec::DecayedAdam(decayed), BaseSpec::Adam(adam))
+            OptimizerChoice::PAdam => self.decayed_adam(Decay::PNorm {
+                p: self.p_norm,
+                lambda: self.lambda_p,
+                late: self.padam_late,
+                flush: true,
+            })?,
+            OptimizerChoice::AdamL1 => {
+                self.decayed_adam(Decay::L1 { lambda: self.lambda_p, weight_decay: decay })?
             }
+            OptimizerChoice::AdamL32 => {
+                self.decayed_adam(Decay::ThreeHalves { lambda: self.lambda_p })?
+            }
+            OptimizerChoice::AdaDecay => {
+                (self.adam(WeightDecay::None)?, self.adam(WeightDecay::None)?)
+            }
+            OptimizerChoice::Awd => {
+                (self.adam(WeightDecay::Decoupled(decay))?, self.adam(WeightDecay::None)?)
+            }
+            OptimizerChoice::Amos => (self.amos(decay)?, self.amos(0.0)?),
+        };
+        let decay_rule = match self.optimizer {
+            OptimizerChoice::AdaDecay => {
+                let config = AdaDecayConfig { alpha: self.adadecay_alpha, weight_decay: decay };
+                DecayRule::AdaDecay(AdaDecay::new(config).map_err(|source| self.named(source))?)
+            }
+            OptimizerChoice::Awd => DecayRule::Awd(Awd::default()),
+            _ => DecayRule::Constant,
         };
         let constraint = match self.optimizer.is_constrained() {
             true => Some(self.rule()?),
@@ -123,7 +155,8 @@ impl OptimConfig {
             _ => None,
         };
         let clip = self.clip.filter(|clip| clip.is_finite());
-        Ok(OptimizerSpec { regularized, free, constraint, rescale, lr: self.lr, clip })
+        let (decay, lr) = (decay_rule, self.lr);
+        Ok(OptimizerSpec { regularized, free, decay, constraint, rescale, lr, clip })
     }
 
     /// Fills in the defaults that the optimizer and the regularizer choose.
@@ -144,7 +177,8 @@ impl OptimConfig {
     /// The weight decay in force: what was given, or the optimizer's own default.
     pub(super) fn effective_decay(&self) -> f64 {
         self.weight_decay.unwrap_or(match self.optimizer {
-            OptimizerChoice::AdamW => ADAMW_DECAY,
+            OptimizerChoice::AdamW | OptimizerChoice::AdaDecay => ADAMW_DECAY,
+            OptimizerChoice::Awd => AWD_DECAY,
             _ => 0.0,
         })
     }
@@ -153,6 +187,24 @@ impl OptimConfig {
         let Self { beta1, beta2, eps, .. } = *self;
         Adam::new(AdamConfig { beta1, beta2, eps, weight_decay, maximize: false })
             .map_err(|source| self.named(source))
+    }
+
+    /// Adam with a decay after its step, and Adam without one.
+    fn decayed_adam(&self, decay: Decay) -> Result<(BaseSpec, BaseSpec), ConfigError> {
+        let adam = self.plain_adam(WeightDecay::None)?;
+        let decayed = Decayed::new(adam, decay).map_err(|source| self.named(source))?;
+        Ok((BaseSpec::DecayedAdam(decayed), BaseSpec::Adam(adam)))
+    }
+
+    /// β₁ is the momentum and β₂ the β of Amos, as in its authors' runs.
+    fn amos(&self, extra_l2: f64) -> Result<BaseSpec, ConfigError> {
+        let config = AmosConfig { beta: self.beta2, momentum: self.beta1, extra_l2 };
+        Amos::new(config).map(BaseSpec::Amos).map_err(|source| match source {
+            cpr_core::ConfigError::OutOfRange { option: "momentum", given, limit } => {
+                refused("beta1", given, &format!("it must be {limit}"))
+            }
+            source => self.named(source),
+        })
     }
 
     fn adam(&self, weight_decay: WeightDecay) -> Result<BaseSpec, ConfigError> {
@@ -246,6 +298,8 @@ impl OptimConfig {
                 let limit = format!("it must be {limit}");
                 match option {
                     "p" => refused("p_norm", given, &limit),
+                    "l1_lambda" | "l3_2_lambda" => refused("lambda_p", given, &limit),
+                    "extra_l2" => refused("weight_decay", given, &limit),
                     "inflection smoothing" => refused("inflection_smoothing", given, &limit),
                     "kappa" | "dependent" | "warm_start" => {
                         let limit = format!("its number must be {}", &limit["it must be ".len()..]);
@@ -288,15 +342,28 @@ impl OptimConfig {
                 }
             }
             OptimizerChoice::PAdam => add(format!("p={}-lambda={}", self.p_norm, self.lambda_p)),
-            OptimizerChoice::Rescale => add(format!("alpha={}", self.rescale_factor)),
-            OptimizerChoice::AdamW => {
-                add(format!("wd={}", self.weight_decay.unwrap_or(ADAMW_DECAY)))
-            }
-            OptimizerChoice::Adam | OptimizerChoice::Sgd => {
+            OptimizerChoice::AdamL32 => add(format!("lambda={}", self.lambda_p)),
+            OptimizerChoice::AdamL1 => {
+                add(format!("lambda={}", self.lambda_p));
                 if let Some(decay) = self.weight_decay {
                     add(format!("wd={decay}"));
                 }
             }
+            OptimizerChoice::Rescale => add(format!("alpha={}", self.rescale_factor)),
+            OptimizerChoice::AdaDecay => {
+                add(format!("alpha={}-wd={}", self.adadecay_alpha, self.effective_decay()));
+            }
+            OptimizerChoice::AdamW | OptimizerChoice::Awd => {
+                add(format!("wd={}", self.effective_decay()));
+            }
+            OptimizerChoice::Adam | OptimizerChoice::Sgd | OptimizerChoice::Amos => {
+                if let Some(decay) = self.weight_decay {
+                    add(format!("wd={decay}"));
+                }
+            }
+        }
+        if self.weight_decay_end != 1.0 && self.inert("weight_decay_end").is_none() {
+            add(format!("end={}", self.weight_decay_end));
         }
         summary
     }

@@ -32,6 +32,16 @@ pub enum OptimizerChoice {
     SgdCpr,
     /// Adam with decoupled decay of a p-norm.
     PAdam,
+    /// Adam with the proximal decay of the L1 norm.
+    AdamL1,
+    /// Adam with the proximal decay of Σ|w|^{3/2}.
+    AdamL32,
+    /// Adam with AdaDecay: each weight decays by how large its gradient is in its matrix.
+    AdaDecay,
+    /// Adam with AWD: the decay keeps a share of the gradient's norm.
+    Awd,
+    /// Amos.
+    Amos,
     /// Adam, all weights together held at a multiple of their norm at the start.
     Rescale,
 }

@@ -3,7 +3,9 @@
 use super::{KappaInit, OptimConfig, OptimizerChoice, RunConfig, error::flag};
 use crate::schedule::Shape;
 
-use OptimizerChoice::{Adam, AdamCpr, AdamW, PAdam, Rescale, Sgd, SgdCpr};
+use OptimizerChoice::{
+    AdaDecay, Adam, AdamCpr, AdamL1, AdamL32, AdamW, Amos, Awd, PAdam, Rescale, Sgd, SgdCpr,
+};
 
 /// Why a key has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,13 +19,21 @@ pub struct Inert {
 /// The optimizers that use a key; `None` for all of them.
 fn users(key: &str) -> Option<&'static [OptimizerChoice]> {
     Some(match key {
-        "beta1" | "beta2" | "eps" => &[AdamCpr, AdamW, Adam, PAdam, Rescale],
-        "amsgrad" => &[AdamCpr, AdamW, Adam, Rescale],
+        "beta1" | "beta2" => {
+            &[AdamCpr, AdamW, Adam, PAdam, AdamL1, AdamL32, AdaDecay, Awd, Amos, Rescale]
+        }
+        "eps" => &[AdamCpr, AdamW, Adam, PAdam, AdamL1, AdamL32, AdaDecay, Awd, Rescale],
+        "amsgrad" => &[AdamCpr, AdamW, Adam, AdaDecay, Awd, Rescale],
         "momentum" | "dampening" | "nesterov" => &[Sgd, SgdCpr],
-        "weight_decay" => &[AdamW, Adam, Sgd],
-        "p_norm" | "lambda_p" | "padam_late" => &[PAdam],
+        "weight_decay" => &[AdamW, Adam, Sgd, AdamL1, AdaDecay, Awd, Amos],
+        "weight_decay_end" => &[AdamW, Adam, Sgd, PAdam, AdamL1, AdamL32, AdaDecay, Awd],
+        "adadecay_alpha" => &[AdaDecay],
+        "p_norm" | "padam_late" => &[PAdam],
+        "lambda_p" => &[PAdam, AdamL1, AdamL32],
         "rescale_factor" => &[Rescale],
-        "regularize_embeddings" => &[AdamCpr, AdamW, Adam, Sgd, SgdCpr, PAdam],
+        "regularize_embeddings" => {
+            &[AdamCpr, AdamW, Adam, Sgd, SgdCpr, PAdam, AdamL1, AdamL32, AdaDecay, Awd, Amos]
+        }
         "reg"
         | "kappa_init"
         | "inflection_smoothing"
@@ -94,6 +104,8 @@ mod tests {
             "dampening",
             "nesterov",
             "weight_decay",
+            "weight_decay_end",
+            "adadecay_alpha",
             "p_norm",
             "lambda_p",
             "padam_late",

@@ -21,7 +21,7 @@ const CONSTRAINT: &str = "Constraint";
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OptimConfig {
-    /// adamcpr, adamw, adam, sgd, sgdcpr, padam or rescale
+    /// adamcpr, adamw, adam, sgd, sgdcpr, padam, adaml1, adaml32, adadecay, awd, amos or rescale
     #[arg(
         long, help_heading = OPTIMIZER, value_name = "NAME", hide_possible_values = true,
         default_value_t = Self::default().optimizer
@@ -49,16 +49,16 @@ pub struct OptimConfig {
     #[arg(long, help_heading = OPTIMIZER, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,
-    /// Decay of Adam's first moment, in [0, 1)
+    /// Decay of Adam's first moment, of amos the momentum, in [0, 1)
     #[arg(long, help_heading = OPTIMIZER, value_name = "X", default_value_t = Self::default().beta1)]
     pub beta1: f64,
-    /// Decay of Adam's second moment, in [0, 1)
+    /// Decay of Adam's or amos's second moment, in [0, 1)
     #[arg(long, help_heading = OPTIMIZER, value_name = "X", default_value_t = Self::default().beta2)]
     pub beta2: f64,
     /// Term beside the root of Adam's second moment, finite and at least 0
     #[arg(long, help_heading = OPTIMIZER, value_name = "X", default_value = EPS)]
     pub eps: f64,
-    /// Divide by the largest second moment so far (not for padam)
+    /// Divide by the largest second moment so far (not for padam, adaml1, adaml32)
     #[arg(
         long, help_heading = OPTIMIZER, value_name = "BOOL", action = ArgAction::Set,
         num_args = 0..=1, default_missing_value = "true", hide_possible_values = true,
@@ -84,14 +84,27 @@ pub struct OptimConfig {
         default_value_t = Self::default().nesterov
     )]
     pub nesterov: bool,
-    /// Weight decay, finite and at least 0 [default: 0.1, decoupled, for adamw; 0, coupled, for adam and sgd]
+    /// Weight decay, finite and at least 0 (awd: in units of the gradient's norm) [default: 0.1, decoupled, for adamw and
+    /// adadecay; 0.01, decoupled, for awd; 0 for amos and adaml1; 0, coupled, for adam and sgd]
     #[arg(long, help_heading = OPTIMIZER, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
+    /// Decay of the last step in units of the first, along a cosine, finite and at least 0; 1: constant
+    #[arg(
+        long, help_heading = OPTIMIZER, value_name = "X",
+        default_value_t = Self::default().weight_decay_end
+    )]
+    pub weight_decay_end: f64,
+    /// Steepness of adadecay's sigmoid, in [0, 100]
+    #[arg(
+        long, help_heading = OPTIMIZER, value_name = "X",
+        default_value_t = Self::default().adadecay_alpha
+    )]
+    pub adadecay_alpha: f64,
     /// Exponent p of padam's decay, above 0 and at most 64
     #[arg(long, help_heading = OPTIMIZER, value_name = "X", default_value_t = Self::default().p_norm)]
     pub p_norm: f64,
-    /// Strength of padam's decay, finite and at least 0
+    /// Strength of the decay of padam, adaml1 and adaml32, finite and at least 0
     #[arg(
         long, help_heading = OPTIMIZER, value_name = "X",
         default_value_t = Self::default().lambda_p
@@ -134,6 +147,8 @@ impl Default for OptimConfig {
             dampening: 0.0,
             nesterov: false,
             weight_decay: None,
+            weight_decay_end: 1.0,
+            adadecay_alpha: 4.0,
             p_norm: 0.8,
             lambda_p: 1e-3,
             padam_late: false,

@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::{
     cli::{self, Command},
-    optim::BaseSpec,
+    optim::{BaseSpec, DecayRule},
 };
 
 fn config(flags: &str) -> GrokkingConfig {
@@ -62,6 +62,8 @@ const OTHER: &[(&str, &str, &str)] = &[
     ("dampening", "0.1", "--optimizer sgd"),
     ("nesterov", "true", "--optimizer sgdcpr"),
     ("weight_decay", "0.7", "--optimizer adamw"),
+    ("weight_decay_end", "0.1", "--optimizer adamw"),
+    ("adadecay_alpha", "2.0", "--optimizer adadecay"),
     ("p_norm", "1.2", "--optimizer padam"),
     ("lambda_p", "0.25", "--optimizer padam"),
     ("padam_late", "true", "--optimizer padam"),
@@ -189,7 +191,10 @@ fn every_form_is_read_and_written_as_the_same_text() {
             form
         );
     }
-    for form in ["adamcpr", "adamw", "adam", "sgd", "sgdcpr", "padam", "rescale"] {
+    for form in [
+        "adamcpr", "adamw", "adam", "sgd", "sgdcpr", "padam", "adaml1", "adaml32", "adadecay",
+        "awd", "amos", "rescale",
+    ] {
         assert_eq!(config(&format!("--optimizer {form}")).optim.optimizer.to_string(), form);
     }
     for (form, value) in [("", true), ("=true", true), ("=false", false), (" false", false)] {
@@ -230,6 +235,36 @@ fn each_optimizer_becomes_its_rules() {
     let rescale = spec("--optimizer rescale --rescale-factor 4 --clip 1");
     assert_eq!((rescale.rescale, rescale.clip, rescale.lr), (Some(4.0), Some(1.0), 1e-3));
     assert!(matches!(spec("--optimizer padam").regularized, BaseSpec::DecayedAdam(_)));
+    use cpr_core::base::Decay;
+    let decay = |flags: &str| match spec(flags).regularized {
+        BaseSpec::DecayedAdam(decayed) => *decayed.decay(),
+        other => panic!("{other:?}"),
+    };
+    let l1 = decay("--optimizer adaml1 --lambda-p 0.5 --weight-decay 0.25");
+    assert_eq!(l1, Decay::L1 { lambda: 0.5, weight_decay: 0.25 });
+    assert_eq!(decay("--optimizer adaml32"), Decay::ThreeHalves { lambda: 1e-3 });
+
+    let awd = spec("--optimizer awd");
+    assert_eq!(adam(awd.regularized), WeightDecay::Decoupled(0.01));
+    assert_eq!(adam(awd.free), WeightDecay::None);
+    assert_eq!(awd.decay, DecayRule::Awd(cpr_core::base::Awd::default()));
+    let adadecay = spec("--optimizer adadecay --adadecay-alpha 8 --weight-decay 0.2 --amsgrad");
+    let DecayRule::AdaDecay(rule) = adadecay.decay else { panic!("{adadecay:?}") };
+    assert_eq!((rule.config().alpha, rule.config().weight_decay), (8.0, 0.2));
+    assert!(matches!(adadecay.regularized, BaseSpec::AmsGrad(_)));
+    let amos = |base| match base {
+        BaseSpec::Amos(amos) => *amos.config(),
+        other => panic!("{other:?}"),
+    };
+    let own = spec("--optimizer amos --beta1 0 --beta2 0.5 --weight-decay 0.1");
+    let expected = cpr_core::base::AmosConfig { beta: 0.5, momentum: 0.0, extra_l2: 0.1 };
+    assert_eq!(amos(own.regularized), expected);
+    assert_eq!(amos(own.free).extra_l2, 0.0);
+    assert_eq!((own.regularized.moments(), own.decay), (0, DecayRule::Constant));
+    assert_eq!(moments("--optimizer amos"), (1, 1, false));
+    let schedule =
+        config("--optimizer adamw --weight-decay-end 100").optim.decay_schedule(7).unwrap();
+    assert_eq!((schedule.end(), schedule.steps()), (100.0, 7));
 
     let rule = *spec("--reg std --kappa-init warm-start=2x --warmup 50 --mu 0.5 --guard false")
         .constraint
@@ -287,7 +322,7 @@ const BAD_FLAGS: &[(&str, &str)] = &[
     ("--mlp-ratio 65", "--mlp-ratio 65: it must be 1 to 64"),
     (
         "--optimizer adamx",
-        "--optimizer adamx: expected one of adamcpr, adamw, adam, sgd, sgdcpr, padam, rescale",
+        "--optimizer adamx: expected one of adamcpr, adamw, adam, sgd, sgdcpr, padam, adaml1, adaml32, adadecay, awd, amos, rescale",
     ),
     ("--lr 0", "--lr 0: it must be finite and above 0"),
     ("--lr=-1e-3", "--lr -0.001: it must be finite and above 0"),
@@ -333,6 +368,19 @@ const BAD_FLAGS: &[(&str, &str)] = &[
     ("--momentum 0.5", "--momentum 0.5: has no effect with --optimizer adamcpr"),
     ("--weight-decay 0.1", "--weight-decay 0.1: has no effect with --optimizer adamcpr"),
     ("--optimizer adamw --weight-decay -1", "--weight-decay -1: it must be finite and at least 0"),
+    ("--optimizer amos --weight-decay -1", "--weight-decay -1: it must be finite and at least 0"),
+    ("--optimizer amos --beta1 1", "--beta1 1: it must be in [0, 1)"),
+    ("--optimizer amos --beta2 1", "--beta2 1: it must be in [0, 1)"),
+    ("--optimizer amos --eps 1e-9", "--eps 0.000000001: has no effect with --optimizer amos"),
+    ("--optimizer adadecay --adadecay-alpha 101", "--adadecay-alpha 101: it must be in [0, 100]"),
+    ("--adadecay-alpha 2", "--adadecay-alpha 2: has no effect with --optimizer adamcpr"),
+    (
+        "--optimizer adamw --weight-decay-end -1",
+        "--weight-decay-end -1: it must be finite and at least 0",
+    ),
+    ("--weight-decay-end 2", "--weight-decay-end 2: has no effect with --optimizer adamcpr"),
+    ("--optimizer adaml1 --lambda-p -1", "--lambda-p -1: it must be finite and at least 0"),
+    ("--optimizer adaml32 --lambda-p inf", "--lambda-p inf: it must be finite and at least 0"),
     ("--optimizer padam --p-norm 0", "--p-norm 0: it must be above 0 and at most 64"),
     ("--optimizer padam --lambda-p nan", "--lambda-p NaN: it must be finite and at least 0"),
     ("--optimizer rescale --rescale-factor 0", "--rescale-factor 0: it must be finite and above 0"),
@@ -421,7 +469,7 @@ const BAD_TOML: &[(&str, &str)] = &[
     ("name = 1", "run.toml:1: name = 1: expected a string in quotes"),
     (
         "optimizer = 'adamx'",
-        "run.toml:1: optimizer = \"adamx\": expected one of adamcpr, adamw, adam, sgd, sgdcpr, padam, rescale",
+        "run.toml:1: optimizer = \"adamx\": expected one of adamcpr, adamw, adam, sgd, sgdcpr, padam, adaml1, adaml32, adadecay, awd, amos, rescale",
     ),
     (
         "reg = 'l3'",

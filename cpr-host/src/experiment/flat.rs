@@ -97,6 +97,10 @@ impl FlatWeights {
 }
 
 impl Weights for FlatWeights {
+    fn scale_decay(&mut self, factor: f64) {
+        self.optimizer.scale_decay(factor);
+    }
+
     fn skipped(&self) -> Result<u64, TrainError> {
         Ok(self.optimizer.skipped())
     }
@@ -132,6 +136,9 @@ impl Weights for FlatWeights {
         let mut hyperparameters = serde_json::Map::new();
         if let Some(norm) = self.optimizer.rescale_norm() {
             hyperparameters.insert("rescale_norm".to_owned(), norm.into());
+        }
+        if let Some(average) = self.optimizer.awd_average() {
+            hyperparameters.insert("awd_average".to_owned(), average.into());
         }
         let (t, skipped) = (self.optimizer.steps(), self.optimizer.skipped());
         if t + skipped != meta.step {
@@ -175,7 +182,7 @@ impl Weights for FlatWeights {
             self.optimizer.take_constraints(&self.theta, &mut tensors, |_| false, false)?;
         } else {
             let at = steps_of(path, meta)?;
-            t = self.optimizer.take_moments(layout, &mut tensors, at).then_some(at);
+            t = self.optimizer.take_moments(layout, &mut tensors, at)?.then_some(at);
             // Whether a run has constraints follows from its optimizer: only a new run may have another.
             let wanted = stored || target == Target::SameRun;
             afresh = self.optimizer.take_constraints(
@@ -200,6 +207,12 @@ impl Weights for FlatWeights {
             self.optimizer.set_rescale_norm(norm.as_f64().ok_or_else(bad)?);
         } else {
             self.optimizer.rescale(&mut self.theta);
+        }
+        // The average goes with the moments: without them it starts afresh too.
+        if let Some(average) = hyperparameter(meta, "awd_average").filter(|_| t.is_some()) {
+            let bad = || TrainError::BadMeta { path: path.to_owned(), field: "awd_average" };
+            let taken = average.as_f64().is_some_and(|a| self.optimizer.set_awd_average(a));
+            taken.then_some(()).ok_or_else(bad)?;
         }
         if target == Target::SameRun {
             self.optimizer.set_skipped(meta.non_finite.steps);

@@ -113,6 +113,30 @@ pub(super) fn correct<T: Real>(
     }
 }
 
+/// Before a step: `run` on every chunk of `values`, its measure to the chunk's place in `observed`.
+pub(super) fn observe<T: Real>(
+    workers: &Workers,
+    chunks: &[Chunk],
+    values: &[T],
+    observed: &mut [Observed],
+    run: &(impl Fn(&Chunk, &[T]) -> Statistic + Sync),
+) {
+    if chunks.len() > GRAIN {
+        let half = chunks.len() / 2;
+        let (near, far) = chunks.split_at(half);
+        let (near_observed, far_observed) = observed.split_at_mut(half);
+        workers.join(
+            || observe(workers, near, values, near_observed, run),
+            || observe(workers, far, values, far_observed, run),
+        );
+        return;
+    }
+    for (chunk, observed) in chunks.iter().zip(observed) {
+        let statistic = run(chunk, &values[chunk.start..chunk.end]);
+        *observed = Observed { statistic, stopped: 0 };
+    }
+}
+
 /// The index of the first chunk with a gradient that is not finite.
 pub(super) fn first_non_finite<T: Real>(
     workers: &Workers,

@@ -1,8 +1,11 @@
 //! The optimizer's state in a checkpoint: moments, constraint records, t.
 
-use cpr_core::{AnyRegularizer, Constraint, DecodeError, ENCODED_LEN, GroupError, Real};
+use cpr_core::{
+    AnyRegularizer, Constraint, DecodeError, ENCODED_LEN, GroupError, Real,
+    base::{AmosState, AwdState},
+};
 
-use super::Optimizer;
+use super::{DecayRule, Optimizer};
 use crate::{
     checkpoint::{CheckpointWriter, Element, Tensors},
     param::ParamLayout,
@@ -27,6 +30,19 @@ pub enum StateError {
         /// Why.
         source: GroupError,
     },
+    /// v or b of Amos is negative or not finite.
+    #[error(
+        "v and b of Amos for `{parameter}` are {v} and {b}, and must be finite and at least 0: start the optimizer \
+         afresh with --reset-optimizer"
+    )]
+    Amos {
+        /// The parameter.
+        parameter: String,
+        /// v.
+        v: f64,
+        /// b.
+        b: f64,
+    },
     /// A constraint record is of a parameter of another size, or of another rule than the configuration's.
     #[error(
         "the constraint record of `{parameter}` was made under other settings ({what}): \
@@ -41,14 +57,19 @@ pub enum StateError {
     },
 }
 
-/// Constraint records, encoded: what a checkpoint borrows while it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The name of v and b of Amos in a checkpoint, two numbers for each parameter.
+const AMOS: &str = "amos";
+
+/// Constraint records, encoded, and what Amos keeps: what a checkpoint borrows while it is written.
+#[derive(Clone, Debug, PartialEq)]
 pub struct OptimizerState {
     records: Vec<(String, [u8; ENCODED_LEN])>,
+    /// v and b of every parameter.
+    amos: Vec<(String, [f64; 2])>,
 }
 
 impl<T: Real + Element> Optimizer<T> {
-    /// The constraint records as they stand.
+    /// The constraint records and v and b of Amos as they stand.
     pub fn state(&self) -> OptimizerState {
         let records = self.groups.iter().filter_map(|group| {
             let mut record = [0; ENCODED_LEN];
@@ -56,7 +77,11 @@ impl<T: Real + Element> Optimizer<T> {
             group.constraint.as_ref()?.encode(&mut record).ok()?;
             Some((group.name.clone(), record))
         });
-        OptimizerState { records: records.collect() }
+        let amos = self.engine.amos().into_iter().flat_map(|amos| {
+            let named = self.groups.iter().zip(&amos.states);
+            named.map(|(group, state)| (group.name.clone(), [state.v(), state.b()]))
+        });
+        OptimizerState { records: records.collect(), amos: amos.collect() }
     }
 
     /// Adds moments and constraint records to a checkpoint; weights are the caller's.
@@ -73,18 +98,44 @@ impl<T: Real + Element> Optimizer<T> {
                 writer = writer.moment(&param.name, moment, values);
             }
         }
+        for (name, slots) in &state.amos {
+            writer = writer.slots(name, AMOS, slots);
+        }
         for (name, record) in &state.records {
             writer = writer.constraint(name, record);
         }
         writer
     }
 
-    /// Takes the moments of all parameters out of a checkpoint, with the `t` that belongs to them: all or none, because
-    /// one t corrects the bias of all. Returns whether they were taken; what is missing or different is remembered by
-    /// `tensors`.
-    pub fn take_moments(&mut self, layout: &ParamLayout, tensors: &mut Tensors, t: u64) -> bool {
+    /// Takes the moments of all parameters, and v and b of Amos, out of a checkpoint, with the `t` that belongs to them:
+    /// all or none, because one t corrects the bias of all. Returns whether they were taken; what is missing or different
+    /// is remembered by `tensors`.
+    ///
+    /// # Errors
+    /// [`StateError::Amos`]; the optimizer is as it was.
+    pub fn take_moments(
+        &mut self,
+        layout: &ParamLayout,
+        tensors: &mut Tensors,
+        t: u64,
+    ) -> Result<bool, StateError> {
         let mut moments = Vec::new();
+        let mut states = Vec::new();
         let mut whole = true;
+        if self.engine.amos().is_some() {
+            for param in layout.params() {
+                match tensors.take_slots(&param.name, AMOS, 2).as_deref() {
+                    Ok(&[v, b]) => {
+                        states.push(AmosState::new(v, b).ok_or_else(|| StateError::Amos {
+                            parameter: param.name.clone(),
+                            v,
+                            b,
+                        })?)
+                    }
+                    _ => whole = false,
+                }
+            }
+        }
         for (index, (moment, _)) in self.engine.moments().into_iter().enumerate() {
             for param in layout.params() {
                 match tensors.take_moment::<T>(&param.name, moment, &param.shape) {
@@ -97,9 +148,12 @@ impl<T: Real + Element> Optimizer<T> {
             for (index, range, values) in moments {
                 self.engine.moments_mut()[index][range].copy_from_slice(&values);
             }
+            if let Some(amos) = self.engine.amos_mut() {
+                amos.states = states;
+            }
             self.t = t;
         }
-        whole
+        Ok(whole)
     }
 
     /// Takes the constraint records of those parameters that `wanted` says yes to out of a checkpoint, and starts every
@@ -147,6 +201,25 @@ impl<T: Real + Element> Optimizer<T> {
     /// Sets the number of steps that were skipped, from a checkpoint.
     pub const fn set_skipped(&mut self, skipped: u64) {
         self.skipped = skipped;
+    }
+
+    /// The average of ‖∇w‖/‖w‖ that AWD keeps, where it is the decay rule; part of the state.
+    pub const fn awd_average(&self) -> Option<f64> {
+        match self.spec.decay {
+            DecayRule::Awd(_) => Some(self.awd.factor()),
+            _ => None,
+        }
+    }
+
+    /// Sets the average of AWD, from a checkpoint; returns whether it is one: finite and at least 0.
+    pub fn set_awd_average(&mut self, average: f64) -> bool {
+        match AwdState::new(average) {
+            Some(state) => {
+                self.awd = state;
+                true
+            }
+            None => false,
+        }
     }
 
     /// The norm that global rescaling holds all parameters at; part of the state.

@@ -1,13 +1,15 @@
+mod baselines;
+
 use std::num::NonZeroUsize;
 
 use cpr_core::{
     BoundInit, ConstraintConfig, ConstraintRule, L2, Order, Shard, Std,
-    base::{Adam, AdamConfig, Decay, Decayed, Sgd, SgdConfig},
+    base::{Adam, AdamConfig, Base, Decay, Decayed, Sgd, SgdConfig},
     constrained_step,
 };
 
 use super::*;
-use crate::param::ParamKind;
+use crate::{checkpoint::Tensors, param::ParamKind};
 
 fn layout() -> ParamLayout {
     ParamLayout::new([
@@ -28,6 +30,7 @@ fn spec(regularizer: AnyRegularizer, order: Order) -> OptimizerSpec {
         regularized: adam,
         free: adam,
         constraint: Some(ConstraintRule::new(config).unwrap()),
+        decay: DecayRule::Constant,
         rescale: None,
         clip: None,
         lr: 1e-2,
@@ -113,6 +116,7 @@ fn clipping_holds_the_global_norm_and_rescaling_that_of_the_weights() {
         regularized: sgd,
         free: sgd,
         constraint: None,
+        decay: DecayRule::Constant,
         rescale: Some(0.5),
         clip: Some(1.0),
         lr: 1e-2,
@@ -139,6 +143,7 @@ fn decay_touches_regularized_parameters_only() {
         regularized: BaseSpec::DecayedAdam(Decayed::new(adam, decay).unwrap()),
         free: BaseSpec::Adam(adam),
         constraint: None,
+        decay: DecayRule::Constant,
         rescale: None,
         clip: None,
         lr: 1e-2,
@@ -169,6 +174,7 @@ fn clipping_of_a_spike_keeps_its_direction() {
         regularized: sgd,
         free: sgd,
         constraint: None,
+        decay: DecayRule::Constant,
         rescale: None,
         clip: Some(1.0),
         lr: 1e-2,

@@ -147,6 +147,17 @@ pub enum TrainError {
         /// Its schedule.
         schedule: String,
     },
+    /// The weight decay of a run follows its length.
+    #[error(
+        "the run {} has a weight decay that follows its length (--weight-decay-end {end}): only a run with \
+         --weight-decay-end 1 can be made longer", path.display()
+    )]
+    DecayLength {
+        /// The run.
+        path: PathBuf,
+        /// Its decay at the end.
+        end: f64,
+    },
     /// Gradients or losses were not finite too many times in a row.
     #[error(
         "step {step}: {what} was not finite (bad steps in a row: {in_a_row}); they were skipped, and the state \

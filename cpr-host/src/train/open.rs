@@ -75,12 +75,17 @@ impl Opened {
             if schedule.0 != Shape::Constant {
                 return Err(TrainError::Length { path: path(), schedule: schedule.to_string() });
             }
+            let end = config.optim().weight_decay_end;
+            if end != 1.0 {
+                return Err(TrainError::DecayLength { path: path(), end });
+            }
         }
         let config_text = match length {
             Length::Configured => meta.config,
             Length::Steps(_) | Length::Epochs(_) => config.to_toml()?,
         };
         let schedule = config.optim().schedule(total)?;
+        let decay = config.optim().decay_schedule(total)?;
         let kept = keep(config.run());
         let positions: Vec<Position> =
             meta.files.into_iter().map(|(file, length)| Position { file, length }).collect();
@@ -90,6 +95,7 @@ impl Opened {
         let mut run = Run {
             experiment,
             schedule,
+            decay,
             total,
             taken: meta.step,
             folder,

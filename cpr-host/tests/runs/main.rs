@@ -44,7 +44,7 @@ fn grokking(flags: &str) -> String {
 }
 
 /// Every kind of state that a checkpoint has to hold.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 22] = [
     "",
     "--reg std --kappa-init dependent=0.9 --order before-base",
     "--reg l1 --kappa-init dependent=0.8 --step-rule proximal --order before-base",
@@ -60,6 +60,12 @@ const KINDS: [&str; 16] = [
     "--optimizer padam",
     "--optimizer padam --padam-late",
     "--optimizer rescale --rescale-factor 0.8",
+    "--optimizer adaml1 --lambda-p 0.1 --weight-decay 0.1",
+    "--optimizer adamw --weight-decay 1.0 --weight-decay-end 0.01",
+    "--optimizer adadecay --adadecay-alpha 8 --weight-decay 1.0 --clip 0.5",
+    "--optimizer awd --weight-decay 0.2 --weight-decay-end 10",
+    "--optimizer amos --lr 0.05",
+    "--optimizer amos --beta1 0 --lr 0.05 --weight-decay 0.01",
     // One step throws the weights far away, all others are skipped.
     "--optimizer sgd --momentum 0 --lr 1e30 --max-bad-steps 1000",
 ];
