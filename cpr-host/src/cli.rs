@@ -1,6 +1,7 @@
 //! The command line: arguments in, typed commands out.
 
 mod error;
+mod study;
 mod train;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -12,6 +13,7 @@ use cpr_core::{AnyRegularizer, ConstraintRule};
 use self::error::{at_most_1024, usage};
 pub use self::{
     error::{CliError, explain},
+    study::{Study, StudyArguments},
     train::{ResumeArguments, TrainArguments, Training},
 };
 use crate::{
@@ -87,6 +89,8 @@ pub enum Command {
         /// The run folder or checkpoint.
         path: PathBuf,
     },
+    /// `cpr sweep`, `report`, `list` and `compare`: many runs.
+    Study(Study),
     /// `cpr conformance FILE…`.
     Conformance {
         /// The recorded trajectories, at least one.
@@ -227,6 +231,8 @@ enum Arguments {
         #[arg(value_name = "RUN|CHECKPOINT")]
         path: PathBuf,
     },
+    #[command(flatten)]
+    Study(StudyArguments),
     /// Replay recorded trajectories of the reference and compare step by step
     Conformance {
         /// The recorded trajectories
@@ -358,6 +364,7 @@ where
             Command::Sparsify { path, below, dense, csr }
         }
         Arguments::Inspect { path } => Command::Inspect { path },
+        Arguments::Study(arguments) => Command::Study(arguments.typed()?),
         Arguments::Bench { command } => {
             let BenchArguments::Step { mut shapes, only, pairs, threads, json } = command;
             at_most_1024(threads)?;

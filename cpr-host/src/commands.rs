@@ -13,6 +13,8 @@ use cpr_core::{AnyRegularizer, ConstraintRule};
 use crate::{
     bench::{self, BenchError, BenchPlan},
     checkpoint::{Checkpoint, CheckpointError, CheckpointWriter, Latest, Meta},
+    cli::Study,
+    compare,
     config::{ClassifyConfig, ExperimentConfig, GrokkingConfig, LmConfig},
     conformance::{self, ConformanceError},
     experiment::{
@@ -21,14 +23,17 @@ use crate::{
     },
     import::{self, ImportError, Imported},
     inspect::{self, InspectError},
+    list,
     observe::{LastLine, ObserveError, read_jsonl},
     parallel::{Workers, WorkersError},
     plot::Figure,
+    report::{self, ReportError},
     run_folder::RunFolderError,
     schedule::Shape,
     signals,
     sparsify::{Sparse, SparsifyError},
     store::Shared,
+    sweep::{Known, SweepError, command as sweep},
     train::{self, Ending, Opened, Resume, Resumed, Run, Take, TrainError},
 };
 
@@ -63,6 +68,12 @@ pub enum CommandError {
     /// A measurement.
     #[error(transparent)]
     Bench(#[from] BenchError),
+    /// A sweep.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// A report, a list or a comparison.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// The threads could not be started.
     #[error(transparent)]
     Workers(#[from] WorkersError),
@@ -358,14 +369,54 @@ fn workers(threads: usize) -> Result<Workers, WorkersError> {
     }
 }
 
-/// Shows every parameter of a run's last checkpoint, or of a checkpoint: shape, R, κ, λ, when κ was set.
+/// Shows every parameter of a run's last checkpoint, or of a checkpoint: shape, R, κ, λ, when κ was set, the share of
+/// steps on which the constraint was active; and of a run the history of every κ.
 ///
 /// # Errors
 /// [`CommandError`].
 pub fn inspect(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-    let (path, checkpoint) = checkpoint_of(path, PROGRAM, out)?;
-    write!(out, "{}", inspect::table(&path, checkpoint)?)?;
+    let (file, checkpoint) = checkpoint_of(path, PROGRAM, out)?;
+    write!(out, "{}", inspect::table(&file, checkpoint)?)?;
+    let metrics = path.join("metrics.jsonl");
+    if metrics.is_file() {
+        let history = inspect::history(&read_jsonl(&metrics, LastLine::MayBeTorn)?);
+        if !history.is_empty() {
+            write!(out, "\nhistory of kappa, as the evaluations saw it\n{history}")?;
+        }
+    }
     Ok(())
+}
+
+/// Works on many runs.
+///
+/// # Errors
+/// [`CommandError`]; the failure of a run is none.
+pub fn study(study: &Study, out: &mut dyn Write) -> Result<sweep::Ending, CommandError> {
+    match study {
+        Study::Sweep(plan) => {
+            let stop = signals::watch().map_err(CommandError::Signals)?;
+            let known = Known::default()
+                .with::<GrokkingConfig>()
+                .with::<ClassifyConfig>()
+                .with::<LmConfig>();
+            return Ok(sweep::run(plan, &known, PROGRAM, &stop, out)?);
+        }
+        Study::Report(plan) => {
+            let report::Written { page, runs, left_out, plots, summary } = report::write(plan)?;
+            writeln!(
+                out,
+                "{summary}
+{}: {runs} runs, {plots} plots",
+                page.display()
+            )?;
+            if !left_out.is_empty() {
+                writeln!(out, "left out, not ended or failed: {}", left_out.join(", "))?;
+            }
+        }
+        Study::List { folder } => write!(out, "{}", list::table(folder)?)?,
+        Study::Compare { a, b } => write!(out, "{}", compare::table(a, b)?)?,
+    }
+    Ok(sweep::Ending::Completed)
 }
 
 /// The path itself where it is a file, or that of the newest whole checkpoint of a run folder.

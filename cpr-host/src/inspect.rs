@@ -2,12 +2,16 @@
 
 use std::{fmt::Write, path::Path};
 
-use cpr_core::{AnyRegularizer, Constraint, DecodeError, L2, Statistic, measure};
+use cpr_core::{AnyRegularizer, Constraint, DecodeError, L2, Report, Statistic, measure};
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointError, Element, Tensors},
+    observe::Row,
     summary::number,
 };
+
+/// Values of a κ that its history tells, the last among them.
+const TOLD: usize = 6;
 
 /// Why a checkpoint could not be shown.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +31,39 @@ pub enum InspectError {
     },
 }
 
+/// What a checkpoint tells of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// Its name.
+    pub name: String,
+    /// Elements.
+    pub len: usize,
+    /// Elements that are exactly 0.
+    pub zeros: usize,
+    /// Of its constraint, where it has one.
+    pub constraint: Option<Report>,
+}
+
+/// The facts of a checkpoint's parameters, in its order.
+///
+/// # Errors
+/// [`InspectError`].
+pub fn facts(path: &Path, checkpoint: Checkpoint) -> Result<Vec<Facts>, InspectError> {
+    let lines = lines(path, checkpoint.tensors)?;
+    let facts = |Line { name, len, zeros, constraint, .. }: Line| Facts {
+        name,
+        len,
+        zeros,
+        constraint: constraint.map(|(_, constraint)| constraint.report()),
+    };
+    Ok(lines.into_iter().map(facts).collect())
+}
+
 /// One parameter.
 struct Line {
     name: String,
     shape: String,
+    len: usize,
     squares: f64,
     zeros: usize,
     constraint: Option<(f64, Constraint<AnyRegularizer>)>,
@@ -44,16 +77,8 @@ struct Line {
 /// # Errors
 /// [`InspectError`].
 pub fn table(path: &Path, checkpoint: Checkpoint) -> Result<String, InspectError> {
-    let Checkpoint { meta, mut tensors } = checkpoint;
-    let names: Vec<(String, Vec<usize>)> = tensors
-        .parameters()
-        .map(|(name, tensor)| (name.to_owned(), tensor.signature.shape.clone()))
-        .collect();
-    let mut lines = Vec::new();
-    for (name, shape) in names {
-        let constraint = constraint(path, &mut tensors, &name)?;
-        lines.push(line(&mut tensors, name, &shape, constraint)?);
-    }
+    let Checkpoint { meta, tensors } = checkpoint;
+    let lines = lines(path, tensors)?;
     let mut text = format!("{} at step {}", meta.kind, meta.step);
     if let Some(optimizer) = meta.optimizer {
         let _ = write!(text, ", {}", optimizer.name);
@@ -94,6 +119,54 @@ pub fn table(path: &Path, checkpoint: Checkpoint) -> Result<String, InspectError
         text.push('\n');
     }
     Ok(text)
+}
+
+/// The history of every κ in a run's rows, a line a parameter: each value with the evaluation at which it was first
+/// seen. Empty where no row has a κ.
+#[must_use]
+pub fn history(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let names = rows.last().map_or(&[][..], |row| &row.scalars);
+    let names: Vec<&str> =
+        names.iter().filter_map(|(name, _)| name.strip_prefix("kappa/")).collect();
+    let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
+    for name in names {
+        let column = format!("kappa/{name}");
+        let mut changes: Vec<(u64, f64)> = Vec::new();
+        for row in rows {
+            if let Some(kappa) = row.get(&column)
+                && changes.last().is_none_or(|(_, last)| *last != kappa)
+            {
+                changes.push((row.step, kappa));
+            }
+        }
+        let shown = |&(step, kappa): &(u64, f64)| format!("{} at step {step}", number(Some(kappa)));
+        let count = changes.len();
+        let told: Vec<String> = if count <= TOLD {
+            changes.iter().map(shown).collect()
+        } else {
+            let (first, last) = (&changes[..TOLD - 1], &changes[count - 1]);
+            let left = format!("… {} more …", count - TOLD);
+            first.iter().map(shown).chain([left, shown(last)]).collect()
+        };
+        let told = if told.is_empty() { "not set yet".to_owned() } else { told.join(", ") };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<width$}  {told}");
+    }
+    text
+}
+
+fn lines(path: &Path, mut tensors: Tensors) -> Result<Vec<Line>, InspectError> {
+    let names: Vec<(String, Vec<usize>)> = tensors
+        .parameters()
+        .map(|(name, tensor)| (name.to_owned(), tensor.signature.shape.clone()))
+        .collect();
+    let mut lines = Vec::new();
+    for (name, shape) in names {
+        let constraint = constraint(path, &mut tensors, &name)?;
+        lines.push(line(&mut tensors, name, &shape, constraint)?);
+    }
+    Ok(lines)
 }
 
 fn constraint(
@@ -138,6 +211,7 @@ fn line(
     Ok(Line {
         name,
         shape: shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
+        len: values.len(),
         squares,
         zeros: values.iter().filter(|&&x| x == 0.0).count(),
         constraint,
@@ -145,7 +219,7 @@ fn line(
 }
 
 fn row(line: &Line) -> [String; 12] {
-    let Line { name, shape, squares, zeros, constraint } = line;
+    let Line { name, shape, squares, zeros, constraint, .. } = line;
     let norm = number(Some(squares.sqrt()));
     let mut row = std::array::from_fn(|_| "-".to_owned());
     [row[0], row[1], row[2], row[3]] = [name.clone(), shape.clone(), norm, zeros.to_string()];

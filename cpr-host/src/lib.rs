@@ -17,6 +17,8 @@ pub mod cli;
 #[cfg(feature = "cli")]
 pub mod commands;
 #[cfg(feature = "cli")]
+pub mod compare;
+#[cfg(feature = "cli")]
 pub mod config;
 pub mod conformance;
 pub mod data;
@@ -24,6 +26,8 @@ pub mod data;
 pub mod experiment;
 pub mod import;
 pub mod inspect;
+#[cfg(feature = "cli")]
+pub mod list;
 pub mod model;
 pub mod observe;
 pub mod optim;
@@ -32,11 +36,17 @@ pub mod parallel;
 pub mod param;
 pub mod plot;
 pub mod random;
+#[cfg(feature = "cli")]
+pub mod report;
 pub mod run_folder;
 pub mod schedule;
 pub mod signals;
 pub mod sparsify;
+#[cfg(feature = "cli")]
+pub mod stats;
 pub mod store;
 pub mod summary;
+#[cfg(feature = "cli")]
+pub mod sweep;
 #[cfg(feature = "cli")]
 pub mod train;

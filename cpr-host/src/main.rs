@@ -13,6 +13,7 @@ use cpr_host::{
     config::ConfigError,
     experiment::{Classify, Grokking, Lm},
     signals,
+    sweep::command::Ending,
     train::Take,
 };
 
@@ -79,6 +80,13 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Inspect { path } => {
             commands::inspect(&path, out)?;
             Done::Completed
+        }
+        Command::Study(study) => {
+            return Ok(match commands::study(&study, out)? {
+                Ending::Completed => 0,
+                Ending::Failed => FAILED,
+                Ending::Interrupted => signals::INTERRUPTED,
+            });
         }
         Command::Conformance { files, json } => {
             let passed = commands::conformance(&files, json, out)?;

@@ -22,8 +22,8 @@ pub mod curves;
 mod draw;
 pub mod grokking;
 mod layout;
-mod ruler;
-mod svg;
+pub(crate) mod ruler;
+pub(crate) mod svg;
 mod trace;
 
 /// A title over panels that stand one below the other.

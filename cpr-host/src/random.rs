@@ -28,6 +28,8 @@ pub enum Stream {
     Dropout = 3,
     /// Text that is made from a model; index 0.
     Sample = 4,
+    /// The random settings of a sweep; the index is the sample.
+    Draws = 16,
 }
 
 /// A stream of random numbers.

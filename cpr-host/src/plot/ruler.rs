@@ -7,7 +7,7 @@ const LARGEST: f64 = 1e300;
 
 /// Whether a range that fits the data ends at it or leaves room.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fit {
+pub(crate) enum Fit {
     /// Ends at the data.
     Tight,
     /// Ends at ticks, or at a margin on a logarithmic axis.
@@ -16,7 +16,7 @@ pub(super) enum Fit {
 
 /// The text at a tick.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Label {
+pub(crate) enum Label {
     /// A number written out.
     Plain(String),
     /// `<factor>10^<exponent>`; the factor carries its multiplication sign.
@@ -25,26 +25,26 @@ pub(super) enum Label {
 
 /// A labelled tick.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Tick {
+pub(crate) struct Tick {
     /// Place on the axis, 0 at its start and 1 at its end.
-    pub(super) at: f64,
-    pub(super) label: Label,
+    pub(crate) at: f64,
+    pub(crate) label: Label,
 }
 
 /// An axis with its range settled.
 #[derive(Clone, Debug)]
-pub(super) struct Ruler {
+pub(crate) struct Ruler {
     scale: Scale,
     /// Ends of the range; of log10 of it on a logarithmic axis.
     low: f64,
     high: f64,
-    pub(super) ticks: Vec<Tick>,
+    pub(crate) ticks: Vec<Tick>,
     /// Places of ticks without a label.
-    pub(super) minor: Vec<f64>,
+    pub(crate) minor: Vec<f64>,
 }
 
 /// A value that can be drawn on an axis.
-pub(super) fn is_drawable(scale: Scale, value: f64) -> bool {
+pub(crate) fn is_drawable(scale: Scale, value: f64) -> bool {
     value.abs() <= LARGEST && (scale == Scale::Linear || value > 0.0)
 }
 
@@ -64,7 +64,7 @@ impl Decimal {
 
 impl Ruler {
     /// The ruler of an axis for data between the two values of `data`, about `wanted` ticks long.
-    pub(super) fn new(axis: &Axis, data: Option<(f64, f64)>, fit: Fit, wanted: usize) -> Self {
+    pub(crate) fn new(axis: &Axis, data: Option<(f64, f64)>, fit: Fit, wanted: usize) -> Self {
         let usable = |&(low, high): &(f64, f64)| {
             low < high
                 && is_drawable(axis.scale, low)
@@ -98,7 +98,7 @@ impl Ruler {
     }
 
     /// Place of a value on the axis, 0 at its start and 1 at its end; `None` if it cannot be drawn.
-    pub(super) fn at(&self, value: f64) -> Option<f64> {
+    pub(crate) fn at(&self, value: f64) -> Option<f64> {
         is_drawable(self.scale, value).then(|| match self.scale {
             Scale::Linear => self.fraction(value),
             Scale::Log => self.fraction(libm::log10(value)),

@@ -6,7 +6,7 @@ use super::Dash;
 
 /// Where a text stands relative to its point.
 #[derive(Clone, Copy)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
@@ -14,29 +14,29 @@ pub(super) enum Anchor {
 
 /// How a line is drawn.
 #[derive(Clone, Copy)]
-pub(super) struct Pen {
-    pub(super) color: &'static str,
-    pub(super) width: f64,
-    pub(super) dash: Dash,
+pub(crate) struct Pen {
+    pub(crate) color: &'static str,
+    pub(crate) width: f64,
+    pub(crate) dash: Dash,
 }
 
 /// How a text is drawn.
 #[derive(Clone, Copy)]
-pub(super) struct Type {
-    pub(super) color: &'static str,
+pub(crate) struct Type {
+    pub(crate) color: &'static str,
     /// Height in units.
-    pub(super) size: f64,
-    pub(super) bold: bool,
+    pub(crate) size: f64,
+    pub(crate) bold: bool,
 }
 
 /// The text of an SVG file, from top to bottom.
-pub(super) struct Canvas {
+pub(crate) struct Canvas {
     text: String,
 }
 
 impl Canvas {
     /// A file of this size; `title` is what screen readers say.
-    pub(super) fn new(width: f64, height: f64, title: &str) -> Self {
+    pub(crate) fn new(width: f64, height: f64, title: &str) -> Self {
         let mut text = String::new();
         let (w, h) = (width.round(), height.round());
         let _ = writeln!(
@@ -48,14 +48,29 @@ impl Canvas {
         Self { text }
     }
 
+    /// As [`new`](Self::new), to stand in a page: as wide as its place, but no narrower than `width` pixels where that is
+    /// more than a phone has; `style` stands behind the title.
+    pub(crate) fn inline(width: f64, height: f64, title: &str, style: &str) -> Self {
+        let mut text = String::new();
+        let (w, h) = (width.round(), height.round());
+        let least = if w > 360.0 { format!(" style=\"min-width:{w}px\"") } else { String::new() };
+        let _ = writeln!(
+            text,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w} {h}\" font-family=\"system-ui, sans-serif\" \
+             role=\"img\"{least}>"
+        );
+        let _ = writeln!(text, "<title>{}</title>{style}", escaped(title));
+        Self { text }
+    }
+
     /// The finished file.
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.text.push_str("</svg>\n");
         self.text
     }
 
     /// Begins a window, outside of which nothing is drawn until [`Canvas::close`].
-    pub(super) fn open_window(&mut self, x: f64, y: f64, width: f64, height: f64) {
+    pub(crate) fn open_window(&mut self, x: f64, y: f64, width: f64, height: f64) {
         let [x, y, width, height] = [x, y, width, height].map(number);
         let _ = writeln!(
             self.text,
@@ -65,12 +80,12 @@ impl Canvas {
     }
 
     /// Ends a window.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.text.push_str("</svg>\n");
     }
 
     /// A filled rectangle with round corners and a thin border.
-    pub(super) fn card(&mut self, width: f64, height: f64, fill: &str, border: &str) {
+    pub(crate) fn card(&mut self, width: f64, height: f64, fill: &str, border: &str) {
         let [width, height] = [width - 1.0, height - 1.0].map(number);
         let _ = writeln!(
             self.text,
@@ -79,8 +94,36 @@ impl Canvas {
         );
     }
 
+    /// A filled rectangle; `style` is what CSS says of it.
+    pub(crate) fn cell(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), style: &str) {
+        let [x, y, width, height] = [x, y, width, height].map(number);
+        let _ = writeln!(
+            self.text,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" style=\"{style}\"/>"
+        );
+    }
+
+    /// The area between the points, in a colour that lets what lies below shine through.
+    pub(crate) fn area(&mut self, points: &[(f64, f64)], color: &str) {
+        self.text.push_str("<path d=\"");
+        for (index, (x, y)) in points.iter().enumerate() {
+            let command = if index == 0 { "M" } else { "L" };
+            let _ = write!(self.text, "{command}{} {}", number(*x), number(*y));
+        }
+        let _ = writeln!(self.text, "Z\" fill=\"{color}\" fill-opacity=\"0.18\"/>");
+    }
+
+    /// A small disc.
+    pub(crate) fn dot(&mut self, (x, y): (f64, f64), radius: f64, color: &str) {
+        let [x, y, radius] = [x, y, radius].map(number);
+        let _ = writeln!(
+            self.text,
+            "<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" fill=\"{color}\" fill-opacity=\"0.75\"/>"
+        );
+    }
+
     /// A line through the points; a single point is a dot.
-    pub(super) fn line(&mut self, points: &[(f64, f64)], pen: Pen) {
+    pub(crate) fn line(&mut self, points: &[(f64, f64)], pen: Pen) {
         if let [(x, y)] = points {
             let [x, y, r] = [*x, *y, pen.width].map(number);
             let color = pen.color;
@@ -108,18 +151,18 @@ impl Canvas {
     }
 
     /// A text whose base line goes through the point.
-    pub(super) fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, style: Type, text: &str) {
+    pub(crate) fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, style: Type, text: &str) {
         self.raw_text((x, y), anchor, style, "", &escaped(text));
     }
 
     /// A text that is read from bottom to top, centred on the point.
-    pub(super) fn upright(&mut self, (x, y): (f64, f64), style: Type, text: &str) {
+    pub(crate) fn upright(&mut self, (x, y): (f64, f64), style: Type, text: &str) {
         let turn = format!(" transform=\"rotate(-90 {} {})\"", number(x), number(y));
         self.raw_text((x, y), Anchor::Middle, style, &turn, &escaped(text));
     }
 
     /// `<factor>10^<exponent>`.
-    pub(super) fn power(
+    pub(crate) fn power(
         &mut self,
         point: (f64, f64),
         anchor: Anchor,
@@ -161,7 +204,7 @@ impl Canvas {
 }
 
 /// Size of an exponent as a part of that of its base.
-pub(super) const EXPONENT: f64 = 0.75;
+pub(crate) const EXPONENT: f64 = 0.75;
 
 /// A coordinate with two decimals; zero has no sign.
 fn number(value: f64) -> String {
@@ -170,7 +213,7 @@ fn number(value: f64) -> String {
 }
 
 /// A text for use between tags and in attributes. Characters that XML 1.0 cannot hold are replaced.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -188,7 +231,7 @@ fn escaped(text: &str) -> String {
 
 /// Width of a text of this size in units: an upper estimate over the usual sans-serif fonts, as
 /// the viewer's is not known.
-pub(super) fn text_width(text: &str, size: f64) -> f64 {
+pub(crate) fn text_width(text: &str, size: f64) -> f64 {
     let em = |c: char| match c {
         'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | ' ' => 0.33,
         'f' | 't' | 'r' | '(' | ')' | '[' | ']' | '/' | '-' => 0.43,
