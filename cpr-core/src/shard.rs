@@ -70,15 +70,41 @@ impl<'a, T, const M: usize> Shard<'a, T, M> {
     /// The cut depends on the length alone. To share a matrix among threads, hand out chunks, and merge what
     /// comes back in the order of the chunks.
     pub fn chunks(self) -> impl ExactSizeIterator<Item = Shard<'a, T, M>> {
-        let mut moments = self.moments.map(|moment| moment.chunks_mut(CHUNK));
-        let grads = self.grad.chunks(CHUNK);
-        self.theta.chunks_mut(CHUNK).zip(grads).map(move |(theta, grad)| Shard {
-            theta,
-            grad,
-            moments: moments.each_mut().map(|chunks| chunks.next().unwrap_or_default()),
-        })
+        Chunks(self)
     }
 }
+
+/// What is left to cut.
+///
+/// Not `chunks_mut`, which divides by the length of a chunk: where that is not inlined whole, as in a firmware with
+/// two base optimizers, a panic stays in it.
+struct Chunks<'a, T, const M: usize>(Shard<'a, T, M>);
+
+impl<'a, T, const M: usize> Iterator for Chunks<'a, T, M> {
+    type Item = Shard<'a, T, M>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Shard { theta, grad, moments } = &mut self.0;
+        let length = theta.len().min(CHUNK);
+        if length == 0 {
+            return None;
+        }
+        Some(Shard {
+            theta: theta.split_off_mut(..length)?,
+            grad: grad.split_off(..length)?,
+            moments: moments
+                .each_mut()
+                .map(|moment| moment.split_off_mut(..length).unwrap_or_default()),
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let chunks = self.0.len().div_ceil(CHUNK);
+        (chunks, Some(chunks))
+    }
+}
+
+impl<T, const M: usize> ExactSizeIterator for Chunks<'_, T, M> {}
 
 #[cfg(test)]
 mod tests {
@@ -97,7 +123,16 @@ mod tests {
         for n in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5] {
             let (mut theta, grad, mut m) = (vec![0.0f32; n], vec![0.0; n], vec![0.0; n]);
             let shard = Shard::new(&mut theta, &grad, [&mut m]).unwrap();
-            let lengths: Vec<usize> = shard.chunks().map(|c| c.len()).collect();
+            let chunks = shard.chunks();
+            let count = chunks.len();
+            let lengths: Vec<usize> = chunks
+                .map(|chunk| {
+                    assert_eq!(chunk.grad.len(), chunk.len());
+                    assert_eq!(chunk.moments[0].len(), chunk.len());
+                    chunk.len()
+                })
+                .collect();
+            assert_eq!(lengths.len(), count);
             assert_eq!(lengths.iter().sum::<usize>(), n);
             assert!(lengths.iter().rev().skip(1).all(|&l| l == CHUNK));
         }

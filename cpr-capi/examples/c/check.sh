@@ -41,7 +41,7 @@ if ! command -v qemu-system-arm >/dev/null; then
     echo "SKIPPED: no qemu-system-arm; compiled for the target, not run"
     exit
 fi
-timeout 60 qemu-system-arm -machine mps2-an386 -nographic -monitor none -serial none \
+timeout 300 qemu-system-arm -machine mps2-an386 -nographic -monitor none -serial none \
     -semihosting-config enable=on,target=native -kernel "$out/train.elf" </dev/null >"$out/target.txt" 2>&1 ||
     fail "the target failed: $(cat "$out/target.txt")"
 diff <(awk '{ print $1, $NF }' "$out/host.txt") "$out/target.txt" || fail "the target comes to other bits"
