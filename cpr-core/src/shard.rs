@@ -75,16 +75,43 @@ impl<'a, T, const M: usize> Shard<'a, T, M> {
 
     /// Cuts it into parts of `LENGTH` elements, at least 1, the last one shorter.
     #[inline(always)]
-    pub(crate) fn cut<const LENGTH: usize>(self) -> impl ExactSizeIterator<Item = Shard<'a, T, M>> {
-        let mut moments = self.moments.map(|moment| moment.chunks_mut(LENGTH));
-        let grads = self.grad.chunks(LENGTH);
-        self.theta.chunks_mut(LENGTH).zip(grads).map(move |(theta, grad)| Shard {
-            theta,
-            grad,
-            moments: moments.each_mut().map(|parts| parts.next().unwrap_or_default()),
-        })
+    pub(crate) fn cut<const LENGTH: usize>(self) -> Parts<'a, T, M, LENGTH> {
+        Parts(self)
     }
 }
+
+/// What is left to cut.
+///
+/// Not `chunks_mut`, which divides by the length of a chunk: where that is not inlined whole, as in a firmware with
+/// two base optimizers, a panic stays in it.
+pub(crate) struct Parts<'a, T, const M: usize, const LENGTH: usize>(Shard<'a, T, M>);
+
+impl<'a, T, const M: usize, const LENGTH: usize> Iterator for Parts<'a, T, M, LENGTH> {
+    type Item = Shard<'a, T, M>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let Shard { theta, grad, moments } = &mut self.0;
+        let length = theta.len().min(LENGTH);
+        if length == 0 {
+            return None;
+        }
+        Some(Shard {
+            theta: theta.split_off_mut(..length)?,
+            grad: grad.split_off(..length)?,
+            moments: moments
+                .each_mut()
+                .map(|moment| moment.split_off_mut(..length).unwrap_or_default()),
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let parts = self.0.len().div_ceil(LENGTH);
+        (parts, Some(parts))
+    }
+}
+
+impl<T, const M: usize, const LENGTH: usize> ExactSizeIterator for Parts<'_, T, M, LENGTH> {}
 
 #[cfg(test)]
 mod tests {
@@ -103,7 +130,16 @@ mod tests {
         for n in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5] {
             let (mut theta, grad, mut m) = (vec![0.0f32; n], vec![0.0; n], vec![0.0; n]);
             let shard = Shard::new(&mut theta, &grad, [&mut m]).unwrap();
-            let lengths: Vec<usize> = shard.chunks().map(|c| c.len()).collect();
+            let chunks = shard.chunks();
+            let count = chunks.len();
+            let lengths: Vec<usize> = chunks
+                .map(|chunk| {
+                    assert_eq!(chunk.grad.len(), chunk.len());
+                    assert_eq!(chunk.moments[0].len(), chunk.len());
+                    chunk.len()
+                })
+                .collect();
+            assert_eq!(lengths.len(), count);
             assert_eq!(lengths.iter().sum::<usize>(), n);
             assert!(lengths.iter().rev().skip(1).all(|&l| l == CHUNK));
         }

@@ -15,7 +15,7 @@ use candle_nn::Optimizer as _;
 use cpr_core::base::{Adam, AdamConfig, WeightDecay};
 use cpr_host::{
     model::gpt::{Gpt, GptConfig},
-    optim::{BaseSpec, Optimizer, OptimizerSpec},
+    optim::{BaseSpec, DecayRule, Optimizer, OptimizerSpec},
     parallel::Workers,
     param::Grouping,
     random::{Random, Stream},
@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let spec = OptimizerSpec {
         regularized: BaseSpec::Adam(adam(WeightDecay::Decoupled(0.1))?),
         free: BaseSpec::Adam(adam(WeightDecay::None)?),
+        decay: DecayRule::default(),
         constraint: None,
         rescale: None,
         lr: LR,

@@ -8,17 +8,32 @@ use cpr_core::L2;
 #[allow(dead_code, reason = "the library uses all of it")]
 mod problem;
 
+#[path = "src/head.rs"]
+#[allow(dead_code, reason = "the library uses all of it")]
+mod head;
+
+use head::{FEATURES, Head, Window};
 use problem::{
     Buffers, Trained, adam, differentiate_only, regularizers, sgd, train, train_free, train_set,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("expected.rs"), expected().ok_or("the host cannot train the problem")?)?;
+    let (training, fresh) = windows()?;
+    let expected = expected(&training, &fresh).ok_or("the host cannot train the problem")?;
+    fs::write(out.join("expected.rs"), expected)?;
+    let mut code = String::new();
+    for (name, windows) in [("TRAINING", &training), ("FRESH", &fresh)] {
+        let (n, windows) = (windows.len(), windows.as_slice());
+        writeln!(code, "/// Recorded.\npub static {name}: [Window; {n}] = {windows:?};")?;
+    }
+    fs::write(out.join("windows.rs"), code)?;
     fs::copy("memory.x", out.join("memory.x"))?;
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/problem.rs");
+    println!("cargo::rerun-if-changed=src/head.rs");
+    println!("cargo::rerun-if-changed=data/sensor.csv");
     println!("cargo::rerun-if-changed=memory.x");
     if env::var_os("CARGO_FEATURE_FIRMWARE").is_some() {
         println!("cargo::rustc-link-arg-bins=-Tlink.x");
@@ -26,7 +41,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn expected() -> Option<String> {
+/// The recorded windows: three quarters to learn from, the rest to look at afterwards.
+fn windows() -> Result<(Vec<Window>, Vec<Window>), Box<dyn Error>> {
+    let mut windows = Vec::new();
+    for line in fs::read_to_string("data/sensor.csv")?.lines() {
+        let (label, features) = line.split_once(',').ok_or("a window is a label and features")?;
+        let features = features.split(',').map(str::parse).collect::<Result<Vec<i8>, _>>()?;
+        let features =
+            <[i8; FEATURES]>::try_from(features).map_err(|_| "another number of features")?;
+        windows.push(Window { label: label.parse()?, features });
+    }
+    let fresh = windows.split_off(windows.len() / 4 * 3);
+    Ok((windows, fresh))
+}
+
+fn expected(training: &[Window], fresh: &[Window]) -> Option<String> {
     let (mut two, mut none) = (Buffers::<2>::ZERO, Buffers::<0>::ZERO);
     let with_adam = |buffers: &mut _| {
         regularizers().into_iter().map(|r| train(r?, adam(), buffers)).collect::<Option<Vec<_>>>()
@@ -48,5 +77,8 @@ fn expected() -> Option<String> {
         writeln!(code, "/// Of `{name}`.\npub const {name}: [Trained; {}] = {all:?};", all.len())
             .ok()?;
     }
+    let mut head = Head::ZERO;
+    let head = head.learn(training, fresh)?;
+    writeln!(code, "/// Of `HEAD`.\npub const HEAD: Learnt = {head:?};").ok()?;
     Some(code)
 }

@@ -31,9 +31,20 @@ pub(crate) fn start() {
 
 /// Writes the ticks since the start and the peak of the stack in bytes.
 pub(crate) fn report() {
-    let ticks = ROUNDS.load(Relaxed) * (TOP + 1) + (TOP - SYST::get_current());
-    print(b"ticks ", ticks as usize);
+    print(b"ticks ", ticks() as usize);
     print(b"stack ", peak());
+}
+
+/// Ticks of 40 instructions since the start.
+pub fn ticks() -> u32 {
+    loop {
+        let rounds = ROUNDS.load(Relaxed);
+        let since = TOP - SYST::get_current();
+        // Else the counter came to its end in between.
+        if rounds == ROUNDS.load(Relaxed) {
+            return rounds * (TOP + 1) + since;
+        }
+    }
 }
 
 /// How much of the pattern that `paint-stack` lays down is gone.
@@ -53,7 +64,7 @@ fn peak() -> usize {
 }
 
 /// Writes a name and a number in decimal.
-fn print(name: &[u8], number: usize) {
+pub fn print(name: &[u8], number: usize) {
     let mut left = number;
     let mut digits = *b"          \n";
     for digit in digits.iter_mut().take(10).rev() {

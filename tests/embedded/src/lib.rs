@@ -1,13 +1,22 @@
 //! Firmware that trains under a constraint on a Cortex-M, and checks its bits against the host's.
 //!
-//! [`problem`] is compiled for both sides: `build.rs` runs it on the host and records what came out in
+//! [`problem`] and [`head`] are compiled for both sides: `build.rs` runs them on the host and records what came out in
 //! [`expected`]; each binary runs one case of it and ends with success if θ, λ and κ have the same bits.
 #![no_std]
 
+pub mod head;
 pub mod problem;
+
+/// What the accelerometer recorded (`data/sensor.csv`).
+pub mod windows {
+    use crate::head::Window;
+
+    include!(concat!(env!("OUT_DIR"), "/windows.rs"));
+}
 
 /// What the host got, as computed by `build.rs`.
 pub mod expected {
+    use crate::head::{Bounded, Learnt};
     use crate::problem::Trained;
 
     include!(concat!(env!("OUT_DIR"), "/expected.rs"));
@@ -16,7 +25,7 @@ pub mod expected {
 #[cfg(feature = "firmware")]
 pub mod board;
 #[cfg(feature = "cost")]
-mod cost;
+pub mod cost;
 
 /// The page whose examples are tested here.
 #[cfg(doctest)]

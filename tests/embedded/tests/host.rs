@@ -2,9 +2,11 @@
 
 use cpr_core::L2;
 use cpr_embedded::expected;
+use cpr_embedded::head::{Bounded, Head, Learnt};
 use cpr_embedded::problem::{
     Buffers, adam, differentiate_only, regularizers, sgd, train, train_free, train_set,
 };
+use cpr_embedded::windows::{FRESH, TRAINING};
 
 #[test]
 fn every_bound_acts() {
@@ -45,4 +47,30 @@ fn without_std_the_bits_are_those_with_it() {
         assert_eq!(train(regularizer, adam(), &mut two), Some(expected::ANY_ADAM[i]));
         assert_eq!(train(regularizer, sgd(), &mut none), Some(expected::ANY_SGD[i]));
     }
+}
+
+#[test]
+fn the_head_learns_under_both_bounds_and_without_std_to_the_same_bits() {
+    let mut head = Head::ZERO;
+    let learnt = head.learn(&TRAINING, &FRESH);
+    assert_eq!(learnt, Some(expected::HEAD));
+    assert!(expected::HEAD.right >= 28, "of 32 windows, a quarter by chance: {:?}", expected::HEAD);
+    for matrix in expected::HEAD.matrices {
+        assert!(f64::from_bits(matrix.lambda) > 0.0, "{matrix:?}");
+    }
+}
+
+#[test]
+fn numbers_are_told_with_their_bits() {
+    let zero = Bounded { value: 0, kappa: 0, lambda: 0 };
+    let number = Bounded { value: 1234.5f64.to_bits(), kappa: 0.02f64.to_bits(), ..zero };
+    let learnt = Learnt { loss: 0.25f32.to_bits(), right: 31, matrices: [number, zero], theta: 0 };
+    let mut text = Vec::new();
+    learnt.tell(|part| text.extend_from_slice(part));
+    let text = String::from_utf8(text).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "loss            0.250000 3fd0000000000000");
+    assert_eq!(lines[1], "first  R      1234.500000 40934a0000000000");
+    assert_eq!(lines[2], "first  kappa     0.020000 3f947ae147ae147b");
+    assert_eq!(lines[7], "right of 32    31.000000 403f000000000000");
 }
