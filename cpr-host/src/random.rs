@@ -24,6 +24,8 @@ pub enum Stream {
     Init = 1,
     /// The order of the examples; the index is the epoch.
     Batches = 2,
+    /// Which activations are dropped; the index is the step.
+    Dropout = 3,
 }
 
 /// A stream of random numbers.
@@ -45,16 +47,28 @@ impl Random {
     /// The key of the generator is (seed, purpose, index, 0), each as 64 bits in little-endian
     /// order.
     pub fn new(seed: u64, stream: Stream, index: u64) -> Self {
+        Self::part(seed, stream, index, 0)
+    }
+
+    /// A part of [`new`](Self::new)'s stream that is independent of the others, so that workers can draw from it in
+    /// any order; the key is (seed, purpose, index, part).
+    pub fn part(seed: u64, stream: Stream, index: u64, part: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&(stream as u64).to_le_bytes());
         key[16..24].copy_from_slice(&index.to_le_bytes());
+        key[24..].copy_from_slice(&part.to_le_bytes());
         Self { generator: ChaCha8Rng::from_seed(key) }
     }
 
     /// The next 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.generator.next_u64()
+    }
+
+    /// The next 32 random bits.
+    pub fn word(&mut self) -> u32 {
+        self.generator.next_u32()
     }
 
     /// A number in [0, 1), a multiple of 2⁻⁵³.
