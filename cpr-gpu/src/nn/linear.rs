@@ -87,9 +87,6 @@ struct Linear {
     weights: Weights,
 }
 
-/// Rows of x that make a task of the forward pass and of dx, and outputs that make one of dW.
-const BLOCK: usize = 64;
-
 impl CustomOp3 for Linear {
     fn name(&self) -> &'static str {
         LAYER
@@ -163,18 +160,8 @@ impl Linear {
     }
 
     fn forward<T: Element>(&self, x: &[T], weight: &[T], bias: &[T], inputs: usize) -> Vec<T> {
-        let outputs = bias.len();
-        let rows = x.len() / inputs.max(1);
-        let mut y = vec![<T as Real>::ZERO; rows * outputs];
-        let right = self.right(weight, inputs, outputs);
-        WORKERS.for_each_chunk(&mut y, BLOCK * outputs, |block, y| {
-            for row in y.chunks_exact_mut(outputs) {
-                row.copy_from_slice(bias);
-            }
-            let x = Matrix::new(x, inputs).rows(block * BLOCK, BLOCK);
-            multiply_into(x, right, MatrixMut::new(y, outputs), true);
-        });
-        y
+        let right = self.right(weight, inputs, bias.len());
+        product(Matrix::new(x, inputs), right, [x.len() / inputs.max(1), bias.len()], Some(bias))
     }
 
     /// dx = g·W.
@@ -185,14 +172,9 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> Vec<T> {
+        let weight = self.right(weight, inputs, outputs).transposed();
         let rows = grad.len() / outputs.max(1);
-        let mut dx = vec![<T as Real>::ZERO; rows * inputs];
-        let left = self.right(weight, inputs, outputs).transposed();
-        WORKERS.for_each_chunk(&mut dx, BLOCK * inputs, |block, dx| {
-            let grad = Matrix::new(grad, outputs).rows(block * BLOCK, BLOCK);
-            multiply_into(grad, left, MatrixMut::new(dx, inputs), false);
-        });
-        dx
+        product(Matrix::new(grad, outputs), weight, [rows, inputs], None)
     }
 
     /// dW = gᵀ·x, or xᵀ·g where the weights lie the other way.
@@ -204,17 +186,76 @@ impl Linear {
         outputs: usize,
     ) -> Vec<T> {
         let (x, grad) = (Matrix::new(x, inputs), Matrix::new(grad, outputs));
-        let (left, right, columns) = match self.weights {
-            Weights::OutIn => (grad.transposed(), x, inputs),
-            Weights::InOut => (x.transposed(), grad, outputs),
-        };
-        let mut dweight = vec![<T as Real>::ZERO; inputs * outputs];
-        WORKERS.for_each_chunk(&mut dweight, BLOCK * columns, |block, dweight| {
-            let left = left.rows(block * BLOCK, BLOCK);
-            multiply_into(left, right, MatrixMut::new(dweight, columns), false);
-        });
-        dweight
+        match self.weights {
+            Weights::OutIn => product(grad.transposed(), x, [outputs, inputs], None),
+            Weights::InOut => product(x.transposed(), grad, [inputs, outputs], None),
+        }
     }
+}
+
+/// Tasks that a product is cut into, where it is large enough.
+const TASKS: usize = 6;
+
+/// Columns from which on a product is cut across them as well: rows are cheaper to cut, but `gemm` wants some hundreds.
+const WIDE: usize = 1024;
+
+/// a·b of the given size, plus `bias` in every row, in blocks on all workers.
+fn product<T: Element>(
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    [rows, columns]: [usize; 2],
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    let mut out = vec![<T as Real>::ZERO; rows * columns];
+    let (height, parts) = if columns < WIDE {
+        ((rows / TASKS).clamp(96, 256).next_multiple_of(16), 1)
+    } else {
+        (256, TASKS.div_ceil(rows.div_ceil(256).max(1)))
+    };
+    if parts == 1 {
+        WORKERS.for_each_chunk(&mut out, height * columns, |block, out| {
+            multiply_block(a.rows(block * height, height), b, out, columns, bias);
+        });
+        return out;
+    }
+    // Parts of rows, which are put side by side in a second pass.
+    let width = columns.div_ceil(parts).next_multiple_of(16);
+    let parts = columns.div_ceil(width);
+    let blocks = WORKERS.map(rows.div_ceil(height) * parts, |task| {
+        let (start, first) = (task / parts * height, task % parts * width);
+        let (height, width) = (height.min(rows - start), width.min(columns - first));
+        let mut block = vec![<T as Real>::ZERO; height * width];
+        let bias = bias.map(|bias| &bias[first..first + width]);
+        let (a, b) = (a.rows(start, height), b.columns(first, width));
+        multiply_block(a, b, &mut block, width, bias);
+        block
+    });
+    let step = (height / 8).max(1);
+    WORKERS.for_each_chunk(&mut out, step * columns, |chunk, out| {
+        let start = chunk * step;
+        let blocks = &blocks[start / height * parts..][..parts];
+        for (row, out) in (start % height..).zip(out.chunks_exact_mut(columns)) {
+            for (out, block) in out.chunks_mut(width).zip(blocks) {
+                out.copy_from_slice(&block[row * out.len()..][..out.len()]);
+            }
+        }
+    });
+    out
+}
+
+fn multiply_block<T: Element>(
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    out: &mut [T],
+    columns: usize,
+    bias: Option<&[T]>,
+) {
+    if let Some(bias) = bias {
+        for row in out.chunks_exact_mut(columns) {
+            row.copy_from_slice(bias);
+        }
+    }
+    multiply_into(a, b, MatrixMut::new(out, columns), bias.is_some());
 }
 
 /// Σ over the rows, in parts of as many rows as a task has, added in their order.

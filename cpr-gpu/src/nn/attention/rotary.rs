@@ -50,7 +50,7 @@ impl Rotary {
     }
 
     /// Queries or keys (…, T, d), turned by candle's operations.
-    pub(super) fn composed(self, x: &Tensor) -> Result<Tensor> {
+    pub(in crate::nn) fn composed(self, x: &Tensor) -> Result<Tensor> {
         let (length, size) = (x.dim(D::Minus2)?, x.dim(D::Minus1)?);
         let half = self.dims / 2;
         let angles = Angles::new(self, length);

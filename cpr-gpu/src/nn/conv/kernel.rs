@@ -6,10 +6,7 @@
 use std::ops::Range;
 
 use cpr_core::Real;
-use cpr_host::model::layers::{
-    linear::{Matrix, MatrixMut, multiply_into},
-    vector,
-};
+use cpr_host::model::layers::linear::{Matrix, MatrixMut, multiply_into};
 
 use super::patches::Geometry;
 use crate::nn::{
@@ -28,6 +25,12 @@ const GROUPS: usize = 16;
 
 /// Elements of the partial weight gradients of all tasks together, at least one of each task aside.
 const PARTIALS: usize = 2 << 20;
+
+/// The distance of rows of `length` elements, where they are free to lie: a multiple of a large power of two would put
+/// them all into the same lines of the cache.
+const fn spread(length: usize) -> usize {
+    if length.is_multiple_of(256) { length + 16 } else { length }
+}
 
 /// Images or rows whose patches are laid out at the same time.
 #[derive(Clone, Debug)]
@@ -77,14 +80,15 @@ impl Geometry {
         channels: Range<usize>,
         buffer: &'a mut Vec<T>,
     ) -> Option<Matrix<'a, T>> {
-        let stride = self.outputs_of(tile);
+        let places = self.outputs_of(tile);
         if self.is_pointwise()
             && let Some(first) = self.first_of(tile, self.image())
         {
             let start = first + channels.start * self.plane();
-            return Matrix::strided(&x[start..], channels.len(), stride, self.plane());
+            return Matrix::strided(&x[start..], channels.len(), places, self.plane());
         }
-        buffer.resize(channels.len() * self.taps() * stride, <T as Real>::ZERO);
+        let (rows, stride) = (channels.len() * self.taps(), spread(places));
+        buffer.resize(rows * stride, <T as Real>::ZERO);
         let out = buffer.as_mut_slice();
         match tile {
             Tile::Images(images) => {
@@ -99,7 +103,7 @@ impl Geometry {
                 vectorized(|| self.gather(x, channels, rows.clone(), out, stride));
             }
         }
-        Some(Matrix::new(buffer, stride))
+        Matrix::strided(buffer, rows, places, stride)
     }
 
     /// Where the outputs of a tile begin in planes of which an image has `image` elements, if they lie in one image:
@@ -190,18 +194,22 @@ pub(super) fn input_gradient<T: Element>(g: Geometry, weight: &[T], grad: &[T]) 
                 }
                 continue;
             }
-            patches.resize(g.patch() * places, <T as Real>::ZERO);
-            multiply_into(weights, grad, MatrixMut::new(&mut patches, places), false);
+            let stride = spread(places);
+            patches.resize(g.patch() * stride, <T as Real>::ZERO);
+            let Some(out) = MatrixMut::strided(&mut patches, g.patch(), places, stride) else {
+                continue;
+            };
+            multiply_into(weights, grad, out, false);
             match tile {
                 Tile::Rows(image, rows) => {
                     let dx = &mut dx[image * g.image()..][..g.image()];
-                    vectorized(|| g.scatter(&patches, places, rows, dx));
+                    vectorized(|| g.scatter(&patches, stride, rows, dx));
                 }
                 Tile::Images(images) => {
                     for (place, image) in images.enumerate() {
                         let dx = &mut dx[image * g.image()..][..g.image()];
                         let patches = &patches[place * g.plane()..];
-                        vectorized(|| g.scatter(patches, places, 0..g.rows, dx));
+                        vectorized(|| g.scatter(patches, stride, 0..g.rows, dx));
                     }
                 }
             }
@@ -210,7 +218,7 @@ pub(super) fn input_gradient<T: Element>(g: Geometry, weight: &[T], grad: &[T]) 
     dx
 }
 
-/// dW = Σ over tiles of g·patchesᵀ.
+/// dW = Σ over tiles of g·patchesᵀ, made as its transpose.
 ///
 /// A task has a block of input channels and a part of the images. Parts are few where the weights are large, so that
 /// the partial sums stay small; they are added in their order.
@@ -232,20 +240,21 @@ pub(super) fn weight_gradient<T: Element>(g: Geometry, x: &[T], grad: &[T]) -> V
             let grad = g.outputs(grad, &tile, &mut buffer);
             let columns = g.patches(x, &tile, channels.clone(), &mut patches);
             if let (Some(grad), Some(columns)) = (grad, columns) {
-                let out = MatrixMut::new(&mut sums, patch);
-                multiply_into(grad, columns.transposed(), out, true);
+                // The weights turned: `gemm` is faster with the patches at the left.
+                let out = MatrixMut::new(&mut sums, g.outputs);
+                multiply_into(columns, grad.transposed(), out, true);
             }
         }
         sums
     });
-    // The columns of a block beside those of the others.
     let mut dweight = vec![<T as Real>::ZERO; weights];
     for (task, sums) in partial.iter().enumerate() {
         let start = task % blocks * inputs * g.taps();
-        let patch = sums.len() / g.outputs.max(1);
-        let rows = dweight.chunks_exact_mut(g.patch()).zip(sums.chunks_exact(patch));
-        for (row, sums) in rows {
-            vector::add(&mut row[start..start + patch], sums);
+        for (place, sums) in sums.chunks_exact(g.outputs.max(1)).enumerate() {
+            let column = dweight.iter_mut().skip(start + place).step_by(g.patch());
+            for (weight, &sum) in column.zip(sums) {
+                *weight += sum;
+            }
         }
     }
     dweight

@@ -12,14 +12,12 @@ use crate::nn::{
 
 const DRAW: Draw = Draw { seed: 5, step: 8 };
 
-/// Ours and the composition.
-fn both(
-    options: Attention,
-) -> (
-    impl Fn(&[Tensor]) -> candle_core::Result<Tensor>,
-    impl Fn(&[Tensor]) -> candle_core::Result<Tensor>,
-) {
-    let composition = move |x: &[Tensor]| {
+fn ours(options: Attention) -> impl Fn(&[Tensor]) -> candle_core::Result<Tensor> {
+    move |x: &[Tensor]| causal_attention(&x[0], options)
+}
+
+fn composition(options: Attention) -> impl Fn(&[Tensor]) -> candle_core::Result<Tensor> {
+    move |x: &[Tensor]| {
         let (batch, length, width) = x[0].dims3()?;
         let heads = options.heads;
         let shape = Heads { batch, length, heads, size: width / (3 * heads) };
@@ -28,8 +26,7 @@ fn both(
             None => None,
         };
         composed(&x[0], shape, options.rotary, mask.as_ref())
-    };
-    (move |x: &[Tensor]| causal_attention(&x[0], options), composition)
+    }
 }
 
 #[test]
@@ -39,10 +36,9 @@ fn heads_rotary_and_dropout() {
         for rotary in [None, Rotary::fraction(0.5, size), Rotary::fraction(1.0, size)] {
             for dropout in [None, Some((0.3, DRAW, 2))] {
                 let options = Attention { heads, rotary, dropout };
-                let (ours, composition) = both(options);
                 let name = format!("{length} {options:?}");
-                check(&name, &x, &ours);
-                compare(&name, &x, ours, composition);
+                check(&name, &x, ours(options));
+                compare(&name, &x, ours(options), composition(options));
             }
         }
     }
@@ -52,8 +48,8 @@ fn heads_rotary_and_dropout() {
 fn many_blocks_of_queries() {
     let x = [random(2, &[2, 150, 3 * 16], 2.0)];
     let rotary = Rotary::fraction(0.5, 8);
-    let (ours, composition) = both(Attention { heads: 2, rotary, dropout: Some((0.1, DRAW, 0)) });
-    compare("150 positions", &x, ours, composition);
+    let options = Attention { heads: 2, rotary, dropout: Some((0.1, DRAW, 0)) };
+    compare("150 positions", &x, ours(options), composition(options));
 }
 
 #[test]

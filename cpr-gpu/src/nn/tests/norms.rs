@@ -14,7 +14,7 @@ fn layer_norm_of_rows() {
             [random(1, shape, 2.0), random(2, &[columns], 1.0), random(3, &[columns], 1.0)];
         let layer = |x: &[Tensor]| layer_norm(&x[0], &x[1], Some(&x[2]), 1e-3);
         check("layer norm", &inputs, layer);
-        let composed = |x: &[Tensor]| super::super::layer_norm::composed(&x[0], &x[1], &x[2], 1e-3);
+        let composed = |x: &[Tensor]| layer_norm::composed(&x[0], &x[1], &x[2], 1e-3);
         compare("layer norm", &inputs, layer, composed);
         let upstream = candle_nn::ops::layer_norm_slow(&inputs[0], &inputs[1], &inputs[2], 1e-3);
         // Its ε is an f32.
@@ -74,7 +74,7 @@ fn batch_norm_in_training() {
         let layer = |x: &[Tensor]| batch_norm(&x[1], &x[2]).forward_t(&x[0], true);
         check("batch norm", &inputs, layer);
         let composed =
-            |x: &[Tensor]| Ok(super::super::batch_norm::composed(&x[0], &x[1], &x[2], 1e-3)?.0);
+            |x: &[Tensor]| Ok(crate::nn::batch_norm::composed(&x[0], &x[1], &x[2], 1e-3)?.0);
         compare("batch norm", &inputs, layer, composed);
         let upstream = |x: &[Tensor]| {
             let running = Tensor::zeros(channels, x[0].dtype(), &Device::Cpu)?;
@@ -140,8 +140,7 @@ fn linear_maps() {
         {
             let args = [random(1, shape, 1.0), random(2, &dims, 1.0), random(3, &[outputs], 1.0)];
             let layer = |x: &[Tensor]| linear(&x[0], &x[1], Some(&x[2]), weights);
-            let composed =
-                |x: &[Tensor]| super::super::linear::composed(&x[0], &x[1], &x[2], weights);
+            let composed = |x: &[Tensor]| linear::composed(&x[0], &x[1], &x[2], weights);
             compare("linear", &args, layer, composed);
             if args[1].elem_count() < 100 {
                 check("linear", &args, layer);

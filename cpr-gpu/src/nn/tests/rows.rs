@@ -74,8 +74,7 @@ fn cross_entropy_with_and_without_smoothing() {
         let labels = Tensor::new(labels, &Device::Cpu).unwrap();
         for smoothing in [0.0, 0.1, 1.0] {
             let layer = |x: &[Tensor]| cross_entropy(&x[0], &labels, smoothing);
-            let composed =
-                |x: &[Tensor]| super::super::cross_entropy::composed(&x[0], &labels, smoothing);
+            let composed = |x: &[Tensor]| cross_entropy::composed(&x[0], &labels, smoothing);
             check("cross entropy", std::slice::from_ref(&logits), layer);
             compare("cross entropy", std::slice::from_ref(&logits), layer, composed);
         }
@@ -140,8 +139,8 @@ fn dropout_is_a_function_of_seed_step_and_layer() {
 
     let x = random(7, &[3, 7], 1.0);
     check("dropout", std::slice::from_ref(&x), |x| dropout(&x[0], 0.4, draw, 1));
-    let mask = super::super::dropout::Mask::new(0.4, draw, 1).unwrap().unwrap();
-    let composed = |x: &[Tensor]| super::super::dropout::composed(&x[0], &mask);
+    let mask = dropout::Mask::new(0.4, draw, 1).unwrap().unwrap();
+    let composed = |x: &[Tensor]| dropout::composed(&x[0], &mask);
     compare("dropout", std::slice::from_ref(&x), |x| dropout(&x[0], 0.4, draw, 1), composed);
     assert_eq!(values(&dropout(&x, 0.0, draw, 1).unwrap()), values(&x));
     for p in [-0.1, 1.0, f64::NAN] {

@@ -52,6 +52,12 @@ impl<'a, T: Real> Matrix<'a, T> {
         }
     }
 
+    /// `count` columns from `start` on, or as many as there are.
+    #[must_use]
+    pub fn columns(self, start: usize, count: usize) -> Self {
+        self.transposed().rows(start, count).transposed()
+    }
+
     /// `count` rows from `start` on, or as many as there are.
     #[must_use]
     pub fn rows(self, start: usize, count: usize) -> Self {
@@ -232,6 +238,10 @@ mod tests {
         let mut out = [0.0; 24];
         multiply(part, Matrix::new(&b, 8), &mut out, false);
         assert_eq!(out.to_vec(), naive(part, Matrix::new(&b, 8)));
+        let (left, right) = (Matrix::new(&a, 6), Matrix::new(&b, 8).columns(5, 3));
+        let mut out = [0.0; 30];
+        multiply(left, right, &mut out, false);
+        assert_eq!(out.to_vec(), naive(left, right));
         let beyond = Matrix::new(&a, 10).rows(9, 3);
         multiply(beyond, Matrix::new(&b[..10], 1), &mut [], false);
     }
