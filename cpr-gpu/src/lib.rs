@@ -25,6 +25,10 @@
 //! [`Optim`] (one type behind [`AdamCpr`], [`SgdCpr`], [`AdamW`], [`Adam`], [`Sgd`], [`PAdam`]) binds the gradients to
 //! its parameters by name and order ([`group`]), and hands them to an [`engine::Engine`]: the CPU's works on slices of
 //! the storages, chunk by chunk over threads, with the bits of `cpr_host::optim` for any number of threads.
+//!
+//! # Layers and networks
+//!
+//! [`nn`] has the layers that candle lacks or has without a right gradient, [`model`] the networks over them.
 
 #![deny(unsafe_code)]
 
@@ -38,6 +42,8 @@ pub mod group;
 pub mod grouping;
 #[cfg(feature = "cuda")]
 mod kernel;
+pub mod model;
+pub mod nn;
 pub mod optim;
 pub mod pattern;
 pub mod report;

@@ -38,8 +38,18 @@ pub struct WorkersError {
 /// ```
 #[derive(Debug)]
 pub struct Workers {
-    threads: NonZeroUsize,
-    pool: Option<ThreadPool>,
+    pool: Pool,
+}
+
+/// Where tasks run.
+#[derive(Debug)]
+enum Pool {
+    /// On the calling thread.
+    Inline,
+    /// On threads of its own.
+    Own(ThreadPool),
+    /// Where the caller runs.
+    Shared,
 }
 
 impl Workers {
@@ -50,14 +60,14 @@ impl Workers {
     /// If the operating system refuses the threads.
     pub fn new(threads: NonZeroUsize) -> Result<Self, WorkersError> {
         let pool = if threads == NonZeroUsize::MIN {
-            None
+            Pool::Inline
         } else {
             let builder = ThreadPoolBuilder::new()
                 .num_threads(threads.get())
                 .thread_name(|index| format!("worker-{index}"));
-            Some(builder.build().map_err(|source| WorkersError { threads, source })?)
+            Pool::Own(builder.build().map_err(|source| WorkersError { threads, source })?)
         };
-        Ok(Self { threads, pool })
+        Ok(Self { pool })
     }
 
     /// One worker for each core that this process may use.
@@ -71,29 +81,42 @@ impl Workers {
 
     /// No thread but the caller's; cannot fail.
     pub const fn inline() -> Self {
-        Self { threads: NonZeroUsize::MIN, pool: None }
+        Self { pool: Pool::Inline }
+    }
+
+    /// The workers of the pool that a call is made in, or rayon's global pool (one thread for each core, or
+    /// `RAYON_NUM_THREADS`) for calls from outside any: for code that is called by others and must not add threads to
+    /// theirs.
+    pub const fn shared() -> Self {
+        Self { pool: Pool::Shared }
     }
 
     /// The number of threads.
     pub fn threads(&self) -> NonZeroUsize {
-        self.threads
+        let threads = match &self.pool {
+            Pool::Inline => 1,
+            Pool::Own(pool) => pool.current_num_threads(),
+            Pool::Shared => rayon::current_num_threads(),
+        };
+        NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN)
     }
 
     /// Runs `work` inside the pool, where the other calls are cheap. Nested calls run at once.
     pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
-            Some(pool) => pool.install(work),
-            None => work(),
+            Pool::Own(pool) => pool.install(work),
+            Pool::Shared => rayon::scope(|_| work()),
+            Pool::Inline => work(),
         }
     }
 
     /// Calls `task(0)`, …, `task(tasks − 1)`, in any order and at the same time.
     pub fn for_each_task(&self, tasks: usize, task: impl Fn(usize) + Send + Sync) {
+        let parallel = || (0..tasks).into_par_iter().with_max_len(1).for_each(&task);
         match &self.pool {
-            Some(pool) => pool.install(|| {
-                (0..tasks).into_par_iter().with_max_len(1).for_each(task);
-            }),
-            None => (0..tasks).for_each(task),
+            Pool::Own(pool) => pool.install(parallel),
+            Pool::Shared => parallel(),
+            Pool::Inline => (0..tasks).for_each(task),
         }
     }
 
@@ -103,12 +126,16 @@ impl Workers {
         items: &mut [I],
         task: impl Fn(usize, &mut I) + Send + Sync,
     ) {
+        let parallel = |items: &mut [I]| {
+            let items = items.par_iter_mut().with_max_len(1).enumerate();
+            items.for_each(|(index, item)| task(index, item));
+        };
         match &self.pool {
-            Some(pool) => pool.install(|| {
-                let items = items.par_iter_mut().with_max_len(1).enumerate();
-                items.for_each(|(index, item)| task(index, item));
-            }),
-            None => items.iter_mut().enumerate().for_each(|(index, item)| task(index, item)),
+            Pool::Own(pool) => pool.install(|| parallel(items)),
+            Pool::Shared => parallel(items),
+            Pool::Inline => {
+                items.iter_mut().enumerate().for_each(|(index, item)| task(index, item));
+            }
         }
     }
 
@@ -121,12 +148,14 @@ impl Workers {
         task: impl Fn(usize, &mut [I]) + Send + Sync,
     ) {
         let length = length.max(1);
+        let parallel = |data: &mut [I]| {
+            let chunks = data.par_chunks_mut(length).with_max_len(1).enumerate();
+            chunks.for_each(|(index, chunk)| task(index, chunk));
+        };
         match &self.pool {
-            Some(pool) => pool.install(|| {
-                let chunks = data.par_chunks_mut(length).with_max_len(1).enumerate();
-                chunks.for_each(|(index, chunk)| task(index, chunk));
-            }),
-            None => {
+            Pool::Own(pool) => pool.install(|| parallel(data)),
+            Pool::Shared => parallel(data),
+            Pool::Inline => {
                 data.chunks_mut(length).enumerate().for_each(|(index, chunk)| task(index, chunk));
             }
         }
@@ -134,21 +163,25 @@ impl Workers {
 
     /// The results of `task(0)`, …, `task(tasks − 1)` in this order.
     pub fn map<R: Send>(&self, tasks: usize, task: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
+        let parallel =
+            || -> Vec<R> { (0..tasks).into_par_iter().with_max_len(1).map(&task).collect() };
         match &self.pool {
-            Some(pool) => {
-                pool.install(|| (0..tasks).into_par_iter().with_max_len(1).map(task).collect())
-            }
-            None => (0..tasks).map(task).collect(),
+            Pool::Own(pool) => pool.install(parallel),
+            Pool::Shared => parallel(),
+            Pool::Inline => (0..tasks).map(task).collect(),
         }
     }
 
     /// Both at the same time: two different kinds of work in one phase.
     pub fn join(&self, first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
         match &self.pool {
-            Some(pool) => {
+            Pool::Own(pool) => {
                 pool.join(first, second);
             }
-            None => {
+            Pool::Shared => {
+                rayon::join(first, second);
+            }
+            Pool::Inline => {
                 first();
                 second();
             }

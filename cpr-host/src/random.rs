@@ -70,6 +70,11 @@ impl Random {
         self.generator.next_u64()
     }
 
+    /// The next 32 random bits.
+    pub fn word(&mut self) -> u32 {
+        self.generator.next_u32()
+    }
+
     /// A number in [0, 1), a multiple of 2⁻⁵³.
     pub fn uniform(&mut self) -> f64 {
         // 53 bits are exact in an f64, and so is the product with a power of two.

@@ -8,10 +8,13 @@ use cpr_core::Real;
 use cpr_host::{model::gpt::GptConfig, param::ParamLayout};
 
 /// Named variables.
-pub type Vars = BTreeMap<String, Var>;
+pub(crate) type Vars = BTreeMap<String, Var>;
 
 /// The parameters of a layout as variables.
-pub fn vars<T: Real + candle_core::WithDType>(layout: &ParamLayout, theta: &[T]) -> Result<Vars> {
+pub(crate) fn vars<T: Real + candle_core::WithDType>(
+    layout: &ParamLayout,
+    theta: &[T],
+) -> Result<Vars> {
     let vars = layout.params().iter().map(|param| {
         let values = &theta[param.range.clone()];
         let var = Var::from_slice(values, param.shape.as_slice(), &Device::Cpu)?;
@@ -42,7 +45,12 @@ fn layer_norm(vars: &Vars, name: &str, x: &Tensor) -> Result<Tensor> {
 }
 
 /// The mean loss of sequences whose last token is the target of the one before.
-pub fn gpt_loss(config: GptConfig, vars: &Vars, batch: &[&[u16]], dtype: DType) -> Result<Tensor> {
+pub(crate) fn gpt_loss(
+    config: GptConfig,
+    vars: &Vars,
+    batch: &[&[u16]],
+    dtype: DType,
+) -> Result<Tensor> {
     let (b, n) = (batch.len(), batch[0].len() - 1);
     let GptConfig { width, heads, layers, tied, .. } = config;
     let at = |part: &str| format!("transformer.{part}");
@@ -84,7 +92,7 @@ pub fn gpt_loss(config: GptConfig, vars: &Vars, batch: &[&[u16]], dtype: DType) 
 
 /// The mean loss of a perceptron with as many linear maps as there are weights.
 #[allow(dead_code, reason = "the bench has no perceptron")]
-pub fn mlp_loss(vars: &Vars, inputs: &Tensor, labels: &Tensor) -> Result<Tensor> {
+pub(crate) fn mlp_loss(vars: &Vars, inputs: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let count = vars.len() / 2;
     let mut x = inputs.clone();
     for layer in 0..count {

@@ -61,3 +61,22 @@ fn one_thread_is_the_caller() {
     }
     assert!(Workers::available().unwrap().threads().get() >= 1);
 }
+
+#[test]
+fn shared_workers_are_those_of_the_caller() {
+    let shared = Workers::shared();
+    for threads in [1, 2, 3] {
+        let own = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        own.install(|| {
+            assert_eq!(shared.threads().get(), threads);
+            assert_eq!(shared.map(10, |task| task * task), Workers::inline().map(10, |t| t * t));
+            let mut items = [0; 7];
+            shared.for_each_item(&mut items, |index, item| *item += index);
+            shared.for_each_chunk(&mut items, 3, |index, chunk| chunk[0] += 100 * index);
+            assert_eq!(items, [0, 1, 2, 103, 4, 5, 206]);
+            let (mut first, mut second) = (false, false);
+            shared.run(|| shared.join(|| first = true, || second = true));
+            assert!(first && second);
+        });
+    }
+}

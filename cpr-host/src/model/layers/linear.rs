@@ -33,6 +33,13 @@ impl<'a, T: Real> Matrix<'a, T> {
         Self { data, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
+    /// `rows` rows of `columns` elements that begin `stride` elements apart; none if `data` ends before the last of
+    /// them does, or rows overlap.
+    pub fn strided(data: &'a [T], rows: usize, columns: usize, stride: usize) -> Option<Self> {
+        let fits = spans(data.len(), rows, columns, stride);
+        fits.then_some(Self { data, rows, columns, row_stride: stride, column_stride: 1 })
+    }
+
     /// Rows and columns exchanged.
     #[must_use]
     pub fn transposed(self) -> Self {
@@ -45,6 +52,12 @@ impl<'a, T: Real> Matrix<'a, T> {
         }
     }
 
+    /// `count` columns from `start` on, or as many as there are.
+    #[must_use]
+    pub fn columns(self, start: usize, count: usize) -> Self {
+        self.transposed().rows(start, count).transposed()
+    }
+
     /// `count` rows from `start` on, or as many as there are.
     #[must_use]
     pub fn rows(self, start: usize, count: usize) -> Self {
@@ -53,6 +66,52 @@ impl<'a, T: Real> Matrix<'a, T> {
         let data = self.data.get(start * self.row_stride..).unwrap_or_default();
         Self { data, rows, ..self }
     }
+}
+
+/// Whether a slice of `length` elements holds such rows, one after the other.
+fn spans(length: usize, rows: usize, columns: usize, stride: usize) -> bool {
+    let end = |rows: usize| (rows - 1).checked_mul(stride)?.checked_add(columns);
+    rows == 0 || (columns <= stride && end(rows).is_some_and(|end| end <= length))
+}
+
+/// A matrix to be written in a slice; its rows are contiguous.
+#[derive(Debug)]
+pub struct MatrixMut<'a, T> {
+    data: &'a mut [T],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+}
+
+impl<'a, T: Real> MatrixMut<'a, T> {
+    /// The rows of a slice, each `columns` long; an incomplete last row is left out.
+    pub fn new(data: &'a mut [T], columns: usize) -> Self {
+        let columns = columns.max(1);
+        let rows = data.len() / columns;
+        Self { data, rows, columns, row_stride: columns }
+    }
+
+    /// As [`Matrix::strided`].
+    pub fn strided(data: &'a mut [T], rows: usize, columns: usize, stride: usize) -> Option<Self> {
+        let fits = spans(data.len(), rows, columns, stride);
+        fits.then_some(Self { data, rows, columns, row_stride: stride })
+    }
+}
+
+/// out ← a·b, or out ← out + a·b where `accumulate` is set, in one product.
+///
+/// # Panics
+///
+/// If the sizes do not fit together: that is an error in the layer that calls, not in its data.
+pub fn multiply_into<T: Real>(
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    out: MatrixMut<'_, T>,
+    accumulate: bool,
+) {
+    assert_eq!(a.columns, b.rows, "inner dimensions of a product");
+    assert_eq!((a.rows, b.columns), (out.rows, out.columns), "size of a product");
+    multiply_rows(a, b, out, accumulate);
 }
 
 /// `gemm` packs the right matrix anew for a product of more rows than this. A second
@@ -68,17 +127,24 @@ pub fn multiply<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T], accu
     assert_eq!(a.columns, b.rows, "inner dimensions of a product");
     assert_eq!(a.rows * b.columns, out.len(), "size of a product");
     for (block, out) in out.chunks_mut(ROWS * b.columns.max(1)).enumerate() {
+        let out = MatrixMut::new(out, b.columns);
         multiply_rows(a.rows(block * ROWS, ROWS), b, out, accumulate);
     }
 }
 
-/// [`multiply`] in one call, of matrices whose sizes are known to fit.
-fn multiply_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T], accumulate: bool) {
-    debug_assert!(a.columns == b.rows && a.rows * b.columns == out.len());
+/// A product in one call, of matrices whose sizes are known to fit.
+fn multiply_rows<T: Real>(
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    out: MatrixMut<'_, T>,
+    accumulate: bool,
+) {
+    debug_assert!(a.columns == b.rows && a.rows == out.rows && b.columns == out.columns);
+    let (out, stride) = (out.data, out.row_stride);
     // SAFETY: a `Matrix` holds (rows − 1)·row_stride + (columns − 1)·column_stride < data.len()
-    // unless it is empty: `new` makes it so, and the others keep it. So every read lies inside the
-    // two slices. `multiply`, the only caller, has checked that the inner dimensions are equal and
-    // cuts `out` into parts of a.rows·b.columns elements; it is initialized and borrowed mutably.
+    // unless it is empty: `new` and `strided` make it so, and the others keep it. So every read lies
+    // inside the two slices, and every write inside that of `out`, whose rows do not overlap, by the
+    // same rule; it is initialized and borrowed mutably. The callers have checked that the sizes fit.
     // `Real` is sealed: T is f32 or f64, which `gemm` supports.
     unsafe {
         gemm::gemm(
@@ -87,7 +153,7 @@ fn multiply_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T], acc
             a.columns,
             out.as_mut_ptr(),
             1,
-            b.columns.cast_signed(),
+            stride.cast_signed(),
             accumulate,
             a.data.as_ptr(),
             a.column_stride.cast_signed(),
@@ -172,8 +238,32 @@ mod tests {
         let mut out = [0.0; 24];
         multiply(part, Matrix::new(&b, 8), &mut out, false);
         assert_eq!(out.to_vec(), naive(part, Matrix::new(&b, 8)));
+        let (left, right) = (Matrix::new(&a, 6), Matrix::new(&b, 8).columns(5, 3));
+        let mut out = [0.0; 30];
+        multiply(left, right, &mut out, false);
+        assert_eq!(out.to_vec(), naive(left, right));
         let beyond = Matrix::new(&a, 10).rows(9, 3);
         multiply(beyond, Matrix::new(&b[..10], 1), &mut [], false);
+    }
+
+    #[test]
+    fn products_between_strided_rows() {
+        let (a, b) = (numbers(60, 1), numbers(48, 2));
+        let left = Matrix::strided(&a[3..], 4, 5, 13).unwrap();
+        let right = Matrix::strided(&b, 5, 4, 9).unwrap();
+        let mut out = vec![7.0; 2 + 4 * 6];
+        multiply_into(left, right, MatrixMut::strided(&mut out[2..], 4, 4, 6).unwrap(), true);
+        let expected = naive(left, right);
+        for (place, &value) in out.iter().enumerate() {
+            let inside = place >= 2 && (place - 2) % 6 < 4;
+            let sum = if inside { expected[(place - 2) / 6 * 4 + (place - 2) % 6] } else { 0.0 };
+            assert_eq!(value, 7.0 + sum);
+        }
+        assert!(Matrix::strided(&a, 4, 15, 15).is_some());
+        for (rows, columns, stride) in [(4, 16, 15), (4, 15, 16), (2, 1, usize::MAX)] {
+            assert!(Matrix::strided(&a, rows, columns, stride).is_none());
+            assert!(MatrixMut::strided(&mut a.clone(), rows, columns, stride).is_none());
+        }
     }
 
     #[test]

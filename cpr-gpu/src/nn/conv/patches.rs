@@ -1,0 +1,180 @@
+//! Where a kernel reaches, and its patches as the columns of a matrix.
+
+use std::ops::Range;
+
+use candle_core::{Result, Shape};
+use cpr_core::Real;
+
+use crate::nn::{conv::Conv, element::Element};
+
+/// Sizes of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Geometry {
+    pub(super) images: usize,
+    pub(super) inputs: usize,
+    height: usize,
+    width: usize,
+    pub(super) outputs: usize,
+    kernel: [usize; 2],
+    stride: usize,
+    padding: usize,
+    /// Rows and columns of an output plane.
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+impl Geometry {
+    /// # Errors
+    /// Where the shapes do not fit.
+    pub(in crate::nn) fn new(x: &Shape, weight: &Shape, conv: Conv) -> Result<Self> {
+        super::check(x, weight, conv)?;
+        let (images, inputs, height, width) = x.dims4()?;
+        let (outputs, _, kernel_rows, kernel_columns) = weight.dims4()?;
+        let Conv { stride, padding } = conv;
+        let places = |length: usize, kernel: usize| (length + 2 * padding - kernel) / stride + 1;
+        Ok(Self {
+            images,
+            inputs,
+            height,
+            width,
+            outputs,
+            kernel: [kernel_rows, kernel_columns],
+            stride,
+            padding,
+            rows: places(height, kernel_rows),
+            columns: places(width, kernel_columns),
+        })
+    }
+
+    pub(super) fn output(self) -> Shape {
+        Shape::from((self.images, self.outputs, self.rows, self.columns))
+    }
+
+    /// Rows and columns at the end that no kernel reaches.
+    pub(super) const fn unreached(self) -> [usize; 2] {
+        [
+            (self.height + 2 * self.padding - self.kernel[0]) % self.stride,
+            (self.width + 2 * self.padding - self.kernel[1]) % self.stride,
+        ]
+    }
+
+    /// Elements of an input image.
+    pub(super) const fn image(self) -> usize {
+        self.inputs * self.height * self.width
+    }
+
+    /// Elements of an output plane.
+    pub(super) const fn plane(self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Elements of the kernel of one input and one output.
+    pub(super) const fn taps(self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Elements of a patch: of the kernel of one output.
+    pub(super) const fn patch(self) -> usize {
+        self.inputs * self.taps()
+    }
+
+    /// Whether the patches are the image itself.
+    pub(super) const fn is_pointwise(self) -> bool {
+        self.taps() == 1 && self.stride == 1 && self.padding == 0
+    }
+
+    /// The outputs along a row for which tap `tap` lies inside, and where the first of them finds it.
+    fn inside(self, tap: usize) -> (Range<usize>, usize) {
+        let start = self.padding.saturating_sub(tap).div_ceil(self.stride).min(self.columns);
+        // The last output x with x·s + tap − p < width.
+        let end = match (self.width + self.padding).checked_sub(tap + 1) {
+            Some(last) => (last / self.stride + 1).min(self.columns),
+            None => 0,
+        };
+        let end = end.max(start);
+        (start..end, (start * self.stride + tap).saturating_sub(self.padding))
+    }
+
+    /// The input row that tap row `tap` of output row `row` lies on.
+    fn input_row(self, row: usize, tap: usize) -> Option<usize> {
+        (row * self.stride + tap).checked_sub(self.padding).filter(|&row| row < self.height)
+    }
+
+    /// Lays out the patches of output rows `rows` of an image: row (i, kh, kw) of `out`, for the given input channels, is
+    /// `stride` elements after the one before and holds one element for each output.
+    #[inline(always)]
+    pub(super) fn gather<T: Element>(
+        self,
+        image: &[T],
+        channels: Range<usize>,
+        rows: Range<usize>,
+        out: &mut [T],
+        stride: usize,
+    ) {
+        let zero = <T as Real>::ZERO;
+        let mut lines = out.chunks_mut(stride);
+        for channel in channels {
+            let plane = &image[channel * self.height * self.width..][..self.height * self.width];
+            for down in 0..self.kernel[0] {
+                for across in 0..self.kernel[1] {
+                    let Some(line) = lines.next() else { return };
+                    let (inside, first) = self.inside(across);
+                    for (row, out) in rows.clone().zip(line.chunks_exact_mut(self.columns)) {
+                        let Some(row) = self.input_row(row, down) else {
+                            out.fill(zero);
+                            continue;
+                        };
+                        out[..inside.start].fill(zero);
+                        out[inside.end..].fill(zero);
+                        let source = &plane[row * self.width..][..self.width];
+                        let out = &mut out[inside.clone()];
+                        if self.stride == 1 {
+                            out.copy_from_slice(&source[first..first + out.len()]);
+                        } else {
+                            let source = source[first.min(self.width)..].iter();
+                            for (out, &x) in out.iter_mut().zip(source.step_by(self.stride)) {
+                                *out = x;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the elements of patches to the places that [`gather`](Self::gather) took them from.
+    #[inline(always)]
+    pub(super) fn scatter<T: Element>(
+        self,
+        patches: &[T],
+        stride: usize,
+        rows: Range<usize>,
+        image: &mut [T],
+    ) {
+        let mut lines = patches.chunks(stride);
+        for plane in image.chunks_exact_mut(self.height * self.width) {
+            for down in 0..self.kernel[0] {
+                for across in 0..self.kernel[1] {
+                    let Some(line) = lines.next() else { return };
+                    let (inside, first) = self.inside(across);
+                    for (row, line) in rows.clone().zip(line.chunks_exact(self.columns)) {
+                        let Some(row) = self.input_row(row, down) else { continue };
+                        let target = &mut plane[row * self.width..][..self.width];
+                        let line = &line[inside.clone()];
+                        if self.stride == 1 {
+                            let target = &mut target[first..first + line.len()];
+                            for (x, &patch) in target.iter_mut().zip(line) {
+                                *x += patch;
+                            }
+                        } else {
+                            let target = target[first.min(self.width)..].iter_mut();
+                            for (x, &patch) in target.step_by(self.stride).zip(line) {
+                                *x += patch;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

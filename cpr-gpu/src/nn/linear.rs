@@ -1,0 +1,276 @@
+//! The affine map, with its bias in the same pass.
+
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor};
+use cpr_core::Real;
+use cpr_host::model::layers::{
+    linear::{Matrix, MatrixMut, multiply_into},
+    vector,
+};
+
+use super::{
+    element::{Element, Held, Place, WORKERS, dtype, for_float, gradient, output, place, view},
+    error::shape,
+};
+
+const LAYER: &str = "linear";
+
+/// Which way the weights of a [`linear`] map lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// (outputs, inputs): `torch.nn.Linear`, `candle_nn::Linear`.
+    #[default]
+    OutIn,
+    /// (inputs, outputs): the `Conv1D` of Hugging Face's GPT-2.
+    InOut,
+}
+
+/// y = x·Wᵀ + b over the last dimension: (…, inputs) to (…, outputs).
+///
+/// `weight` has the shape that `weights` says, `bias` the shape (outputs).
+///
+/// # Errors
+/// Where the shapes do not fit, or for half precision on the CPU.
+pub fn linear(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    weights: Weights,
+) -> Result<Tensor> {
+    let inputs = x.dim(D::Minus1)?;
+    let (outputs, expected) = match (weights, weight.dims()) {
+        (Weights::OutIn, &[outputs, given]) if given == inputs => (outputs, None),
+        (Weights::InOut, &[given, outputs]) if given == inputs => (outputs, None),
+        (Weights::OutIn, _) => (0, Some(format!("(outputs, {inputs})"))),
+        (Weights::InOut, _) => (0, Some(format!("({inputs}, outputs)"))),
+    };
+    if let Some(expected) = expected {
+        return Err(shape(LAYER, "weight", weight.shape(), expected));
+    }
+    if let Some(bias) = bias
+        && bias.dims() != [outputs]
+    {
+        return Err(shape(LAYER, "bias", bias.shape(), format!("[{outputs}]")));
+    }
+    let bias = match bias {
+        Some(bias) => bias.clone(),
+        None => Tensor::zeros(outputs, weight.dtype(), weight.device())?,
+    };
+    match place(LAYER, x, &[weight, &bias])? {
+        Place::Cpu => x.contiguous()?.apply_op3(
+            &weight.contiguous()?,
+            &bias.contiguous()?,
+            Linear { weights },
+        ),
+        Place::Composed => composed(x, weight, &bias, weights),
+    }
+}
+
+/// The same by candle's operations.
+pub(super) fn composed(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    weights: Weights,
+) -> Result<Tensor> {
+    let weight = match weights {
+        Weights::OutIn => weight.t()?,
+        Weights::InOut => weight.clone(),
+    };
+    let mut dims = x.dims().to_vec();
+    let inputs = dims.pop().unwrap_or_default();
+    dims.push(bias.elem_count());
+    x.reshape(((), inputs))?.matmul(&weight)?.broadcast_add(bias)?.reshape(dims)
+}
+
+#[derive(Debug)]
+struct Linear {
+    weights: Weights,
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        LAYER
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        for_float!(LAYER, dtype(x), T => {
+            let x = view::<T>(x, layout)?;
+            let (weight, bias) = (view::<T>(weight, weight_layout)?, view::<T>(bias, bias_layout)?);
+            let mut dims = layout.dims().to_vec();
+            let inputs = dims.pop().unwrap_or_default();
+            dims.push(bias.len());
+            Ok(output(self.forward(x, weight, bias, inputs), &Shape::from(dims)))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        let inputs = x.dim(D::Minus1)?;
+        let outputs = bias.elem_count();
+        for_float!(LAYER, x.dtype(), T => {
+            let (held, held_weight, held_grad) = (Held::new(x), Held::new(weight), Held::new(&grad));
+            let (x_, w_, g_) = (held.slice::<T>()?, held_weight.slice()?, held_grad.slice()?);
+            let (mut dx, mut dweight, mut dbias) = (None, None, None);
+            WORKERS.run(|| {
+                if x.track_op() {
+                    dx = Some(self.input_gradient(w_, g_, inputs, outputs));
+                }
+                if weight.track_op() {
+                    dweight = Some(self.weight_gradient(x_, g_, inputs, outputs));
+                }
+                if bias.track_op() {
+                    dbias = Some(column_sums(g_, outputs));
+                }
+            });
+            let tensor = |values: Option<Vec<T>>, of: &Tensor| {
+                values.map(|values| gradient(values, of)).transpose()
+            };
+            Ok((tensor(dx, x)?, tensor(dweight, weight)?, tensor(dbias, bias)?))
+        })
+    }
+}
+
+impl Linear {
+    /// Wᵀ as it multiplies x from the right: inputs × outputs.
+    fn right<'a, T: Element>(
+        &self,
+        weight: &'a [T],
+        inputs: usize,
+        outputs: usize,
+    ) -> Matrix<'a, T> {
+        match self.weights {
+            Weights::OutIn => Matrix::new(weight, inputs).transposed(),
+            Weights::InOut => Matrix::new(weight, outputs),
+        }
+    }
+
+    fn forward<T: Element>(&self, x: &[T], weight: &[T], bias: &[T], inputs: usize) -> Vec<T> {
+        let right = self.right(weight, inputs, bias.len());
+        product(Matrix::new(x, inputs), right, [x.len() / inputs.max(1), bias.len()], Some(bias))
+    }
+
+    /// dx = g·W.
+    fn input_gradient<T: Element>(
+        &self,
+        weight: &[T],
+        grad: &[T],
+        inputs: usize,
+        outputs: usize,
+    ) -> Vec<T> {
+        let weight = self.right(weight, inputs, outputs).transposed();
+        let rows = grad.len() / outputs.max(1);
+        product(Matrix::new(grad, outputs), weight, [rows, inputs], None)
+    }
+
+    /// dW = gᵀ·x, or xᵀ·g where the weights lie the other way.
+    fn weight_gradient<T: Element>(
+        &self,
+        x: &[T],
+        grad: &[T],
+        inputs: usize,
+        outputs: usize,
+    ) -> Vec<T> {
+        let (x, grad) = (Matrix::new(x, inputs), Matrix::new(grad, outputs));
+        match self.weights {
+            Weights::OutIn => product(grad.transposed(), x, [outputs, inputs], None),
+            Weights::InOut => product(x.transposed(), grad, [inputs, outputs], None),
+        }
+    }
+}
+
+/// Tasks that a product is cut into, where it is large enough.
+const TASKS: usize = 6;
+
+/// Columns from which on a product is cut across them as well: rows are cheaper to cut, but `gemm` wants some hundreds.
+const WIDE: usize = 1024;
+
+/// a·b of the given size, plus `bias` in every row, in blocks on all workers.
+fn product<T: Element>(
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    [rows, columns]: [usize; 2],
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    let mut out = vec![<T as Real>::ZERO; rows * columns];
+    let (height, parts) = if columns < WIDE {
+        ((rows / TASKS).clamp(96, 256).next_multiple_of(16), 1)
+    } else {
+        (256, TASKS.div_ceil(rows.div_ceil(256).max(1)))
+    };
+    if parts == 1 {
+        WORKERS.for_each_chunk(&mut out, height * columns, |block, out| {
+            multiply_block(a.rows(block * height, height), b, out, columns, bias);
+        });
+        return out;
+    }
+    // Parts of rows, which are put side by side in a second pass.
+    let width = columns.div_ceil(parts).next_multiple_of(16);
+    let parts = columns.div_ceil(width);
+    let blocks = WORKERS.map(rows.div_ceil(height) * parts, |task| {
+        let (start, first) = (task / parts * height, task % parts * width);
+        let (height, width) = (height.min(rows - start), width.min(columns - first));
+        let mut block = vec![<T as Real>::ZERO; height * width];
+        let bias = bias.map(|bias| &bias[first..first + width]);
+        let (a, b) = (a.rows(start, height), b.columns(first, width));
+        multiply_block(a, b, &mut block, width, bias);
+        block
+    });
+    let step = (height / 8).max(1);
+    WORKERS.for_each_chunk(&mut out, step * columns, |chunk, out| {
+        let start = chunk * step;
+        let blocks = &blocks[start / height * parts..][..parts];
+        for (row, out) in (start % height..).zip(out.chunks_exact_mut(columns)) {
+            for (out, block) in out.chunks_mut(width).zip(blocks) {
+                out.copy_from_slice(&block[row * out.len()..][..out.len()]);
+            }
+        }
+    });
+    out
+}
+
+fn multiply_block<T: Element>(
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    out: &mut [T],
+    columns: usize,
+    bias: Option<&[T]>,
+) {
+    if let Some(bias) = bias {
+        for row in out.chunks_exact_mut(columns) {
+            row.copy_from_slice(bias);
+        }
+    }
+    multiply_into(a, b, MatrixMut::new(out, columns), bias.is_some());
+}
+
+/// Σ over the rows, in parts of as many rows as a task has, added in their order.
+fn column_sums<T: Element>(rows: &[T], columns: usize) -> Vec<T> {
+    let length = (super::softmax::rows_of(columns) * columns).max(1);
+    let parts = WORKERS.map(rows.len().div_ceil(length), |part| {
+        let mut sums = vec![<T as Real>::ZERO; columns];
+        let end = rows.len().min((part + 1) * length);
+        vector::column_sums(&rows[part * length..end], &mut sums);
+        sums
+    });
+    let mut parts = parts.into_iter();
+    let mut sums = parts.next().unwrap_or_else(|| vec![<T as Real>::ZERO; columns]);
+    for part in parts {
+        vector::add(&mut sums, &part);
+    }
+    sums
+}

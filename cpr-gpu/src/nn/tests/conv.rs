@@ -1,0 +1,140 @@
+//! Convolution and max pooling.
+
+use candle_core::Tensor;
+
+use super::{check, compare, random};
+use crate::nn::{
+    Conv, Pool,
+    conv::{self, Geometry},
+    conv2d, max_pool2d, pool,
+};
+
+/// Images, kernel, stride, padding.
+const CASES: [([usize; 4], [usize; 4], usize, usize); 14] = [
+    ([2, 3, 5, 5], [4, 3, 3, 3], 1, 1),
+    ([2, 3, 6, 6], [2, 3, 3, 3], 2, 1),
+    ([1, 2, 7, 4], [3, 2, 3, 3], 2, 1),
+    ([3, 4, 5, 5], [2, 4, 1, 1], 2, 0),
+    ([2, 5, 3, 4], [3, 5, 1, 1], 1, 0),
+    ([2, 1, 4, 4], [1, 1, 2, 2], 2, 0),
+    ([1, 1, 1, 1], [1, 1, 1, 1], 1, 0),
+    ([1, 2, 1, 1], [3, 2, 3, 3], 1, 1),
+    ([2, 2, 5, 3], [2, 2, 2, 3], 1, 0),
+    ([1, 1, 5, 6], [2, 1, 3, 1], 3, 2),
+    ([2, 2, 4, 4], [2, 2, 3, 3], 5, 3),
+    ([1, 2, 9, 9], [2, 2, 7, 7], 2, 3),
+    ([2, 1, 3, 7], [1, 1, 1, 4], 1, 1),
+    ([5, 1, 2, 2], [1, 1, 2, 2], 1, 1),
+];
+
+fn inputs(x: [usize; 4], weight: [usize; 4]) -> [Tensor; 2] {
+    [random(1, &x, 1.0), random(2, &weight, 1.0)]
+}
+
+/// By the definition.
+fn naive(x: &[Tensor], conv: Conv) -> candle_core::Result<Tensor> {
+    let padded = x[0].pad_with_zeros(2, conv.padding, conv.padding)?.pad_with_zeros(
+        3,
+        conv.padding,
+        conv.padding,
+    )?;
+    let (_, _, height, width) = padded.dims4()?;
+    let (outputs, _, rows, columns) = x[1].dims4()?;
+    let mut lines = Vec::new();
+    for top in (0..=height - rows).step_by(conv.stride) {
+        let mut line = Vec::new();
+        for left in (0..=width - columns).step_by(conv.stride) {
+            let patch = padded.narrow(2, top, rows)?.narrow(3, left, columns)?;
+            let patch = patch.contiguous()?.flatten_from(1)?;
+            line.push(patch.matmul(&x[1].reshape((outputs, ()))?.t()?)?);
+        }
+        lines.push(Tensor::stack(&line, 2)?);
+    }
+    Tensor::stack(&lines, 2)
+}
+
+#[test]
+fn convolutions() {
+    for (x, weight, stride, padding) in CASES {
+        let inputs = inputs(x, weight);
+        let conv = Conv { stride, padding };
+        let name = format!("{x:?} {weight:?} {conv:?}");
+        check(&name, &inputs, |x| conv2d(&x[0], &x[1], conv));
+        compare(&name, &inputs, |x| conv2d(&x[0], &x[1], conv), |x| naive(x, conv));
+    }
+}
+
+#[test]
+fn the_composition_of_convolutions_has_the_same_gradients() {
+    for (x, weight, stride, padding) in CASES {
+        let conv = Conv { stride, padding };
+        let composed = |x: &[Tensor]| {
+            let geometry = Geometry::new(x[0].shape(), x[1].shape(), conv)?;
+            conv::composed(&x[0], &x[1], conv, geometry)
+        };
+        let name = format!("{x:?} {weight:?} {conv:?}");
+        compare(&name, &inputs(x, weight), composed, |x| naive(x, conv));
+    }
+}
+
+/// Large enough for several tiles and groups: rows of an image, images of a group, blocks of channels.
+#[test]
+fn large_convolutions() {
+    for (x, weight, stride) in [
+        ([3, 16, 40, 40], [8, 16, 3, 3], 1),
+        ([33, 32, 6, 6], [16, 32, 3, 3], 2),
+        ([2, 128, 4, 4], [128, 128, 3, 3], 1),
+    ] {
+        let inputs = inputs(x, weight).map(|x| (x * 0.1).unwrap());
+        let conv = Conv { stride, padding: 1 };
+        let name = format!("{x:?} {weight:?}");
+        let upstream = |x: &[Tensor]| x[0].conv2d(&x[1], 1, stride, 1, 1);
+        compare(&name, &inputs, |x| conv2d(&x[0], &x[1], conv), upstream);
+    }
+}
+
+#[test]
+fn convolution_refuses_what_does_not_fit() {
+    let [x, weight] = inputs([1, 2, 3, 3], [1, 3, 3, 3]);
+    let message = conv2d(&x, &weight, Conv::default()).unwrap_err().to_string();
+    assert!(message.contains("it must be (O, 2, kh, kw)"), "{message}");
+    let [x, weight] = inputs([1, 2, 3, 3], [1, 2, 4, 4]);
+    let message = conv2d(&x, &weight, Conv::default()).unwrap_err().to_string();
+    assert!(message.contains("holds a kernel of 4×4"), "{message}");
+    assert!(conv2d(&x, &weight, Conv { stride: 0, padding: 1 }).is_err());
+}
+
+#[test]
+fn max_pools() {
+    for (x, kernel, stride, padding) in [
+        ([2, 3, 4, 4], 2, 2, 0),
+        ([1, 2, 7, 5], 3, 2, 1),
+        ([2, 1, 5, 6], 3, 1, 1),
+        ([1, 1, 3, 3], 2, 3, 1),
+        ([3, 2, 1, 1], 1, 1, 0),
+        ([1, 2, 6, 6], 4, 1, 2),
+    ] {
+        let inputs = [random(3, &x, 1.0)];
+        let pool = Pool { kernel, stride, padding };
+        let name = format!("{x:?} {pool:?}");
+        check(&name, &inputs, |x| max_pool2d(&x[0], pool));
+        compare(&name, &inputs, |x| max_pool2d(&x[0], pool), |x| pool::composed(&x[0], pool));
+    }
+}
+
+#[test]
+fn max_pool_passes_a_gradient_once_and_keeps_nan() {
+    let x = Tensor::new(&[[[[1.0_f64, 1.0], [1.0, 0.0]]]], &candle_core::Device::Cpu).unwrap();
+    let (_, grads) = super::gradients(&[x], |x| max_pool2d(&x[0], Pool::tiles(2)));
+    let weight = super::values(&random(99, &[1], 1.0))[0];
+    assert_eq!(super::values(&grads[0]), [weight, 0.0, 0.0, 0.0]);
+    let x = Tensor::new(&[[[[1.0_f32, f32::NAN], [2.0, 0.0]]]], &candle_core::Device::Cpu).unwrap();
+    assert!(super::values(&max_pool2d(&x, Pool::tiles(2)).unwrap())[0].is_nan());
+    for pool in [
+        Pool::tiles(3),
+        Pool { stride: 0, ..Pool::tiles(2) },
+        Pool { padding: 2, ..Pool::tiles(2) },
+    ] {
+        assert!(max_pool2d(&x, pool).is_err());
+    }
+}
