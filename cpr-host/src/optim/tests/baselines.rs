@@ -97,7 +97,7 @@ fn each_parameter_is_stepped_as_by_the_core() {
         else {
             panic!("amos")
         };
-        let eta = if regularized { 500f64.sqrt().recip() } else { 0.5 };
+        let eta = if regularized { (1.0 / 500.0f64).sqrt() } else { 0.5 };
         let mut alone = values(layout.len(), 0)[range.clone()].to_vec();
         let mut average = vec![0.0; alone.len()];
         let mut state = AmosState::default();
@@ -117,7 +117,7 @@ fn each_parameter_is_stepped_as_by_the_core() {
 fn the_norms_of_awd_are_over_all_regularized_parameters() {
     let (mut optimizer, mut theta) = start(awd(0.5));
     let layout = layout();
-    let (mut average, mut bias) = (0.0, f64::NAN);
+    let mut average = 0.0;
     for t in 1..=4 {
         let grads = values(layout.len(), t);
         let norm = |values: &[f32]| {
@@ -130,7 +130,7 @@ fn the_norms_of_awd_are_over_all_regularized_parameters() {
             layout.get("b.weight").unwrap().range.start,
             layout.get("a.bias").unwrap().range.start,
         );
-        let (before, free_before) = (theta[place], theta[free]);
+        let before = theta[place];
         let (mut undecayed, mut undecayed_theta) = (start(awd(0.0)).0, theta.clone());
         for earlier in 1..t {
             // The moments see the gradients alone.
@@ -143,9 +143,7 @@ fn the_norms_of_awd_are_over_all_regularized_parameters() {
         assert!((taken - expected).abs() < 3e-7, "{t}: {taken} {expected}");
         assert!((optimizer.awd_average().unwrap() - average).abs() < 1e-6 * average);
         assert_eq!(theta[free].to_bits(), undecayed_theta[free].to_bits());
-        bias = f64::from(free_before);
     }
-    assert!(bias.is_finite());
 }
 
 fn bits(theta: &[f32]) -> Vec<u32> {
