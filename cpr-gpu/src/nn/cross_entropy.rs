@@ -79,8 +79,9 @@ fn indices(labels: &Tensor, classes: usize) -> Result<Vec<usize>> {
 struct CrossEntropy {
     labels: Vec<usize>,
     smoothing: f64,
-    /// ln Σ e^x of each row, from the forward pass.
-    normalizers: OnceLock<Vec<f64>>,
+    /// Of each row the largest logit t and ln Σ e^(x − t), from the forward pass: apart, for their sum would lose what is
+    /// left of the second where the fit is good.
+    normalizers: OnceLock<Vec<[f64; 2]>>,
 }
 
 impl CustomOp1 for CrossEntropy {
@@ -93,7 +94,7 @@ impl CustomOp1 for CrossEntropy {
         for_float!(LAYER, dtype(storage), T => {
             let logits = view::<T>(storage, layout)?;
             // Loss and normalizer.
-            let mut outcomes = vec![(0.0, 0.0); rows];
+            let mut outcomes = vec![(0.0, [0.0; 2]); rows];
             let length = rows_of(classes);
             WORKERS.for_each_chunk(&mut outcomes, length, |chunk, outcomes| {
                 let first = chunk * length;
@@ -119,12 +120,13 @@ impl CustomOp1 for CrossEntropy {
             let length = rows_of(classes);
             WORKERS.for_each_chunk(&mut dx, length * classes, |chunk, dx| {
                 let rows = dx.chunks_exact_mut(classes).zip(&normalizers[chunk * length..]);
-                for ((dx, &norm), &label) in rows.zip(&self.labels[chunk * length..]) {
+                for ((dx, &[top, log]), &label) in rows.zip(&self.labels[chunk * length..]) {
                     let uniform = self.smoothing / count(classes);
-                    let at_label = wide(dx[label]) - norm;
+                    let at_label = (wide(dx[label]) - top) - log;
                     // p − q at the label is p − 1 + s − s/C; p − 1 would cancel where the fit is good.
                     let at_label = libm::expm1(at_label) + (self.smoothing - uniform);
-                    vectorized(|| backward(dx, narrow(norm), narrow(scale), narrow(uniform)));
+                    let (top, log) = (narrow(top), narrow(log));
+                    vectorized(|| backward(dx, top, log, narrow(scale), narrow(uniform)));
                     dx[label] = narrow(scale * at_label);
                 }
             });
@@ -135,7 +137,7 @@ impl CustomOp1 for CrossEntropy {
 
 impl CrossEntropy {
     /// Loss and normalizer of a row.
-    fn row<T: Element>(&self, logits: &[T], powers: &mut [T], label: usize) -> (f64, f64) {
+    fn row<T: Element>(&self, logits: &[T], powers: &mut [T], label: usize) -> (f64, [f64; 2]) {
         let (largest, total, mean) = vectorized(|| forward(logits, powers));
         let log = libm::log(total);
         // Differences first: they are exact where the loss is small.
@@ -146,7 +148,7 @@ impl CrossEntropy {
         } else {
             at_label
         };
-        (loss, top + log)
+        (loss, [top, log])
     }
 }
 
@@ -160,10 +162,10 @@ fn forward<T: Element>(logits: &[T], powers: &mut [T]) -> (T, f64, f64) {
     (top, sum(powers, wide), sum(logits, wide) / count(logits.len()))
 }
 
-/// x becomes scale·(e^(x − norm) − uniform).
+/// x becomes scale·(e^(x − top − log) − uniform).
 #[inline(always)]
-fn backward<T: Element>(dx: &mut [T], norm: T, scale: T, uniform: T) {
+fn backward<T: Element>(dx: &mut [T], top: T, log: T, scale: T, uniform: T) {
     for x in dx {
-        *x = ((*x - norm).exp_nonpositive() - uniform) * scale;
+        *x = ((*x - top - log).exp_nonpositive() - uniform) * scale;
     }
 }

@@ -23,6 +23,9 @@ const LEAST: usize = 64;
 /// Groups that the images are cut into at most.
 const GROUPS: usize = 16;
 
+/// Outputs whose weights' gradients are summed by a task: those of a line of the cache.
+const ROWS: usize = 16;
+
 /// Elements of the partial weight gradients of all tasks together, at least one of each task aside.
 const PARTIALS: usize = 2 << 20;
 
@@ -225,7 +228,7 @@ pub(super) fn input_gradient<T: Element>(g: Geometry, weight: &[T], grad: &[T]) 
 pub(super) fn weight_gradient<T: Element>(g: Geometry, x: &[T], grad: &[T]) -> Vec<T> {
     let weights = g.outputs * g.patch();
     let parts = (PARTIALS / weights.max(1)).clamp(1, GROUPS.min(g.images.max(1)));
-    let blocks = (GROUPS / parts).clamp(1, g.inputs.max(1));
+    let blocks = (GROUPS / 2 / parts).clamp(1, g.inputs.max(1));
     let (images, inputs) = (g.images.div_ceil(parts).max(1), g.inputs.div_ceil(blocks).max(1));
     let blocks = g.inputs.div_ceil(inputs);
     let partial = WORKERS.map(parts * blocks, |task| {
@@ -248,14 +251,17 @@ pub(super) fn weight_gradient<T: Element>(g: Geometry, x: &[T], grad: &[T]) -> V
         sums
     });
     let mut dweight = vec![<T as Real>::ZERO; weights];
-    for (task, sums) in partial.iter().enumerate() {
-        let start = task % blocks * inputs * g.taps();
-        for (place, sums) in sums.chunks_exact(g.outputs.max(1)).enumerate() {
-            let column = dweight.iter_mut().skip(start + place).step_by(g.patch());
-            for (weight, &sum) in column.zip(sums) {
-                *weight += sum;
+    WORKERS.for_each_chunk(&mut dweight, ROWS * g.patch(), |chunk, dweight| {
+        let outputs = chunk * ROWS..(chunk * ROWS + ROWS).min(g.outputs);
+        for (task, sums) in partial.iter().enumerate() {
+            let start = task % blocks * inputs * g.taps();
+            for (place, sums) in sums.chunks_exact(g.outputs).enumerate() {
+                let column = dweight[start + place..].iter_mut().step_by(g.patch());
+                for (weight, &sum) in column.zip(&sums[outputs.clone()]) {
+                    *weight += sum;
+                }
             }
         }
-    }
+    });
     dweight
 }

@@ -92,12 +92,23 @@ impl Geometry {
             None => 0,
         };
         let end = end.max(start);
-        (start..end, (start * self.stride + tap).saturating_sub(self.padding))
+        let first = (start * self.stride + tap).saturating_sub(self.padding);
+        (start..end, first.min(self.width))
     }
 
     /// The input row that tap row `tap` of output row `row` lies on.
     fn input_row(self, row: usize, tap: usize) -> Option<usize> {
         (row * self.stride + tap).checked_sub(self.padding).filter(|&row| row < self.height)
+    }
+
+    /// Elements of a row with its padding.
+    const fn padded_width(self) -> usize {
+        self.width + 2 * self.padding
+    }
+
+    /// The rows of a padded plane that `rows` output rows reach at stride 1: zeros.
+    fn padded<T: Element>(self, rows: usize) -> Vec<T> {
+        vec![<T as Real>::ZERO; (rows + self.kernel[0] - 1) * self.padded_width()]
     }
 
     /// Lays out the patches of output rows `rows` of an image: row (i, kh, kw) of `out`, for the given input channels, is
@@ -113,6 +124,31 @@ impl Geometry {
     ) {
         let zero = <T as Real>::ZERO;
         let mut lines = out.chunks_mut(stride);
+        if self.stride == 1 {
+            let mut padded = self.padded::<T>(rows.len());
+            for channel in channels {
+                let plane =
+                    &image[channel * self.height * self.width..][..self.height * self.width];
+                for (row, line) in padded.chunks_exact_mut(self.padded_width()).enumerate() {
+                    let line = &mut line[self.padding..][..self.width];
+                    match (rows.start + row).checked_sub(self.padding) {
+                        Some(row) if row < self.height => {
+                            line.copy_from_slice(&plane[row * self.width..][..self.width]);
+                        }
+                        _ => line.fill(zero),
+                    }
+                }
+                for down in 0..self.kernel[0] {
+                    for across in 0..self.kernel[1] {
+                        let Some(line) = lines.next() else { return };
+                        let line = &mut line[..rows.len() * self.columns];
+                        let source = &padded[down * self.padded_width() + across..];
+                        copy_rows(line, self.columns, source, self.padded_width());
+                    }
+                }
+            }
+            return;
+        }
         for channel in channels {
             let plane = &image[channel * self.height * self.width..][..self.height * self.width];
             for down in 0..self.kernel[0] {
@@ -128,13 +164,9 @@ impl Geometry {
                         out[inside.end..].fill(zero);
                         let source = &plane[row * self.width..][..self.width];
                         let out = &mut out[inside.clone()];
-                        if self.stride == 1 {
-                            out.copy_from_slice(&source[first..first + out.len()]);
-                        } else {
-                            let source = source[first.min(self.width)..].iter();
-                            for (out, &x) in out.iter_mut().zip(source.step_by(self.stride)) {
-                                *out = x;
-                            }
+                        let source = source[first..].iter();
+                        for (out, &x) in out.iter_mut().zip(source.step_by(self.stride)) {
+                            *out = x;
                         }
                     }
                 }
@@ -152,6 +184,31 @@ impl Geometry {
         image: &mut [T],
     ) {
         let mut lines = patches.chunks(stride);
+        if self.stride == 1 {
+            let mut padded = self.padded::<T>(rows.len());
+            for plane in image.chunks_exact_mut(self.height * self.width) {
+                padded.fill(<T as Real>::ZERO);
+                for down in 0..self.kernel[0] {
+                    for across in 0..self.kernel[1] {
+                        let Some(line) = lines.next() else { return };
+                        let line = &line[..rows.len() * self.columns];
+                        let target = &mut padded[down * self.padded_width() + across..];
+                        add_rows(line, self.columns, target, self.padded_width());
+                    }
+                }
+                for (row, line) in padded.chunks_exact(self.padded_width()).enumerate() {
+                    let Some(row) = (rows.start + row).checked_sub(self.padding) else { continue };
+                    if row < self.height {
+                        let line = &line[self.padding..][..self.width];
+                        let target = plane[row * self.width..][..self.width].iter_mut();
+                        for (x, &sum) in target.zip(line) {
+                            *x += sum;
+                        }
+                    }
+                }
+            }
+            return;
+        }
         for plane in image.chunks_exact_mut(self.height * self.width) {
             for down in 0..self.kernel[0] {
                 for across in 0..self.kernel[1] {
@@ -161,19 +218,67 @@ impl Geometry {
                         let Some(row) = self.input_row(row, down) else { continue };
                         let target = &mut plane[row * self.width..][..self.width];
                         let line = &line[inside.clone()];
-                        if self.stride == 1 {
-                            let target = &mut target[first..first + line.len()];
-                            for (x, &patch) in target.iter_mut().zip(line) {
-                                *x += patch;
-                            }
-                        } else {
-                            let target = target[first.min(self.width)..].iter_mut();
-                            for (x, &patch) in target.step_by(self.stride).zip(line) {
-                                *x += patch;
-                            }
+                        let target = target[first..].iter_mut();
+                        for (x, &patch) in target.step_by(self.stride).zip(line) {
+                            *x += patch;
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Copies rows of `width` elements to `out` that begin `stride` elements apart in `source`.
+#[inline(always)]
+fn copy_rows<T: Copy>(out: &mut [T], width: usize, source: &[T], stride: usize) {
+    // The usual widths as constants: calls of `memcpy` would cost more than the copies.
+    match width {
+        4 => copy_arrays::<T, 4>(out, source, stride),
+        8 => copy_arrays::<T, 8>(out, source, stride),
+        16 => copy_arrays::<T, 16>(out, source, stride),
+        32 => copy_arrays::<T, 32>(out, source, stride),
+        _ => {
+            for (out, source) in out.chunks_exact_mut(width).zip(source.chunks(stride)) {
+                out.copy_from_slice(&source[..width]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn copy_arrays<T: Copy, const N: usize>(out: &mut [T], source: &[T], stride: usize) {
+    for (out, source) in out.as_chunks_mut::<N>().0.iter_mut().zip(source.chunks(stride)) {
+        if let Some(source) = source.first_chunk::<N>() {
+            *out = *source;
+        }
+    }
+}
+
+/// Adds rows of `width` elements to those that begin `stride` elements apart in `target`.
+#[inline(always)]
+fn add_rows<T: Element>(rows: &[T], width: usize, target: &mut [T], stride: usize) {
+    match width {
+        4 => add_arrays::<T, 4>(rows, target, stride),
+        8 => add_arrays::<T, 8>(rows, target, stride),
+        16 => add_arrays::<T, 16>(rows, target, stride),
+        32 => add_arrays::<T, 32>(rows, target, stride),
+        _ => {
+            for (row, target) in rows.chunks_exact(width).zip(target.chunks_mut(stride)) {
+                for (x, &patch) in target.iter_mut().zip(row) {
+                    *x += patch;
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_arrays<T: Element, const N: usize>(rows: &[T], target: &mut [T], stride: usize) {
+    for (row, target) in rows.as_chunks::<N>().0.iter().zip(target.chunks_mut(stride)) {
+        if let Some(target) = target.first_chunk_mut::<N>() {
+            for lane in 0..N {
+                target[lane] += row[lane];
             }
         }
     }

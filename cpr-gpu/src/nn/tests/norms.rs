@@ -133,7 +133,9 @@ fn batch_norm_refuses_what_has_no_variance() {
 
 #[test]
 fn linear_maps() {
-    for (shape, outputs) in [(&[3, 5][..], 4), (&[2, 3, 7], 1), (&[1, 1], 3), (&[70, 3], 67)] {
+    for (shape, outputs) in
+        [(&[3, 5][..], 4), (&[2, 3, 7], 1), (&[1, 1], 3), (&[70, 3], 67), (&[300, 3], 1100)]
+    {
         let inputs = *shape.last().unwrap();
         for (weights, dims) in
             [(Weights::OutIn, [outputs, inputs]), (Weights::InOut, [inputs, outputs])]
