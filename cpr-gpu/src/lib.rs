@@ -25,15 +25,27 @@
 //! [`Optim`] (one type behind [`AdamCpr`], [`SgdCpr`], [`AdamW`], [`Adam`], [`Sgd`], [`PAdam`]) binds the gradients to
 //! its parameters by name and order ([`group`]), and hands them to an [`engine::Engine`]: the CPU's works on slices of
 //! the storages, chunk by chunk over threads, with the bits of `cpr_host::optim` for any number of threads.
+//!
+//! # The program
+//!
+//! Behind the feature `experiments`, which is on by default, are the experiments of the `cpr-gpu` command (`cli`,
+//! `device`, `experiment`) over the training loop of `cpr_host`. For the optimizers alone take this crate with
+//! `default-features = false`: nothing then parses arguments.
 
 #![deny(unsafe_code)]
 
 pub mod accumulate;
+#[cfg(feature = "experiments")]
+pub mod cli;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(feature = "experiments")]
+pub mod device;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "experiments")]
+pub mod experiment;
 pub mod group;
 pub mod grouping;
 #[cfg(feature = "cuda")]
