@@ -29,15 +29,27 @@
 //! # Layers and networks
 //!
 //! [`nn`] has the layers that candle lacks or has without a right gradient, [`model`] the networks over them.
+//!
+//! # The program
+//!
+//! Behind the feature `experiments`, which is on by default, are the experiments of the `cpr-gpu` command (`cli`,
+//! `device`, `experiment`) over the training loop of `cpr_host`. For the optimizers alone take this crate with
+//! `default-features = false`: nothing then parses arguments.
 
 #![deny(unsafe_code)]
 
 pub mod accumulate;
+#[cfg(feature = "experiments")]
+pub mod cli;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(feature = "experiments")]
+pub mod device;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "experiments")]
+pub mod experiment;
 pub mod group;
 pub mod grouping;
 #[cfg(feature = "cuda")]

@@ -8,6 +8,7 @@ pub mod classify;
 mod flat;
 pub mod grokking;
 pub mod lm;
+pub mod section;
 
 use std::{fmt::Write as _, path::Path};
 
@@ -222,8 +223,10 @@ pub trait Experiment: Sized {
     }
 }
 
-/// The figures of an evaluation on training and validation examples.
-fn fits(train: Outcome, validation: Outcome) -> Vec<(String, f64)> {
+/// The figures of an evaluation on training and validation examples: `train/loss`, `train/accuracy`,
+/// `validation/loss`, `validation/accuracy`.
+#[must_use]
+pub fn fits(train: Outcome, validation: Outcome) -> Vec<(String, f64)> {
     [
         ("train/loss", train.loss),
         ("train/accuracy", train.accuracy()),
@@ -235,7 +238,8 @@ fn fits(train: Outcome, validation: Outcome) -> Vec<(String, f64)> {
 }
 
 /// The same as lines of text.
-fn fits_text(train: Outcome, validation: Outcome) -> String {
+#[must_use]
+pub fn fits_text(train: Outcome, validation: Outcome) -> String {
     let mut text = String::new();
     for (name, outcome) in [("train", train), ("validation", validation)] {
         // Writing to a string cannot fail.

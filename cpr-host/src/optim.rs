@@ -12,7 +12,7 @@ mod spec;
 mod state;
 
 pub use spec::{BaseSpec, DecayRule, OptimizerSpec};
-pub use state::{OptimizerState, StateError};
+pub use state::{OptimizerState, StateError, constraint_of};
 
 use std::ops::Range;
 

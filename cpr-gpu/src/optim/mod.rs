@@ -82,6 +82,21 @@ impl<P: Params> Optim<P> {
         Ok(outcome)
     }
 
+    /// Counts a step as skipped, for a loss that is not finite. On a device this waits for it.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn skip(&mut self) -> Result<(), Error> {
+        let Counters { steps, skipped, skipped_in_a_row } = self.engine.counters()?;
+        self.engine.set_counters(Counters {
+            steps,
+            skipped: skipped.saturating_add(1),
+            skipped_in_a_row: skipped_in_a_row.saturating_add(1),
+        })?;
+        self.asked = self.asked.saturating_add(1);
+        Ok(())
+    }
+
     /// The gradient of every member.
     fn bind<'a>(&self, grads: &'a GradStore) -> Result<Vec<Option<&'a Tensor>>, Error> {
         let mut missing = Vec::new();

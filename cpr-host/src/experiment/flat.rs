@@ -4,9 +4,12 @@ use std::{collections::BTreeSet, num::NonZeroUsize, path::Path};
 
 use cpr_core::{L2, Report, Statistic, all_finite};
 
-use super::{Step, Weights};
+use super::{
+    Step, Weights,
+    section::{self, Section},
+};
 use crate::{
-    checkpoint::{CheckpointWriter, Meta, OptimizerMeta, Policy, Tensors},
+    checkpoint::{CheckpointWriter, Meta, Policy, Tensors},
     config::{OptimConfig, RunConfig},
     optim::{Optimizer, Outcome},
     parallel::Workers,
@@ -133,19 +136,14 @@ impl Weights for FlatWeights {
         meta: Meta,
         write: impl FnOnce(&CheckpointWriter<'_>) -> R,
     ) -> Result<R, TrainError> {
-        let mut hyperparameters = serde_json::Map::new();
-        if let Some(norm) = self.optimizer.rescale_norm() {
-            hyperparameters.insert("rescale_norm".to_owned(), norm.into());
-        }
-        if let Some(average) = self.optimizer.awd_average() {
-            hyperparameters.insert("awd_average".to_owned(), average.into());
-        }
-        let (t, skipped) = (self.optimizer.steps(), self.optimizer.skipped());
-        if t + skipped != meta.step {
-            hyperparameters.insert("t".to_owned(), t.into());
-        }
-        let (name, hyperparameters) = (self.name.clone(), hyperparameters.into());
-        let meta = Meta { optimizer: Some(OptimizerMeta { name, hyperparameters }), ..meta };
+        let section = Section {
+            name: &self.name,
+            t: self.optimizer.steps(),
+            skipped: self.optimizer.skipped(),
+            rescale_norm: self.optimizer.rescale_norm(),
+            awd_average: self.optimizer.awd_average(),
+        };
+        let meta = Meta { optimizer: Some(section.of_step(meta.step)), ..meta };
         let mut writer = CheckpointWriter::new(meta);
         for param in self.layout.params() {
             writer = writer.tensor(&param.name, &param.shape, &self.theta[param.range.clone()]);
@@ -181,7 +179,7 @@ impl Weights for FlatWeights {
         if take.reset_optimizer {
             self.optimizer.take_constraints(&self.theta, &mut tensors, |_| false, false)?;
         } else {
-            let at = steps_of(path, meta)?;
+            let at = section::t(path, meta)?;
             t = self.optimizer.take_moments(layout, &mut tensors, at)?.then_some(at);
             // Whether a run has constraints follows from its optimizer: only a new run may have another.
             let wanted = stored || target == Target::SameRun;
@@ -202,17 +200,16 @@ impl Weights for FlatWeights {
         let weights = names.len();
         let policy = if take.partial { Policy::Partial } else { Policy::Strict };
         let binding = tensors.finish(policy)?;
-        if let Some(norm) = hyperparameter(meta, "rescale_norm") {
-            let bad = || TrainError::BadMeta { path: path.to_owned(), field: "rescale_norm" };
-            self.optimizer.set_rescale_norm(norm.as_f64().ok_or_else(bad)?);
+        if let Some(norm) = section::rescale_norm(path, meta)? {
+            self.optimizer.set_rescale_norm(norm);
         } else {
             self.optimizer.rescale(&mut self.theta);
         }
         // The average goes with the moments: without them it starts afresh too.
-        if let Some(average) = hyperparameter(meta, "awd_average").filter(|_| t.is_some()) {
-            let bad = || TrainError::BadMeta { path: path.to_owned(), field: "awd_average" };
-            let taken = average.as_f64().is_some_and(|a| self.optimizer.set_awd_average(a));
-            taken.then_some(()).ok_or_else(bad)?;
+        if let Some(average) = section::awd_average(path, meta)?.filter(|_| t.is_some())
+            && !self.optimizer.set_awd_average(average)
+        {
+            return Err(TrainError::BadMeta { path: path.to_owned(), field: "awd_average" });
         }
         if target == Target::SameRun {
             self.optimizer.set_skipped(meta.non_finite.steps);
@@ -228,19 +225,4 @@ impl Weights for FlatWeights {
             binding,
         })
     }
-}
-
-/// t of a checkpoint: the steps that its moments have seen. It follows from the steps of the run unless the moments
-/// came from elsewhere or were reset.
-fn steps_of(path: &Path, meta: &Meta) -> Result<u64, TrainError> {
-    match hyperparameter(meta, "t") {
-        Some(t) => {
-            t.as_u64().ok_or_else(|| TrainError::BadMeta { path: path.to_owned(), field: "t" })
-        }
-        None => Ok(meta.step.saturating_sub(meta.non_finite.steps)),
-    }
-}
-
-fn hyperparameter<'a>(meta: &'a Meta, name: &str) -> Option<&'a serde_json::Value> {
-    meta.optimizer.as_ref()?.hyperparameters.get(name)
 }

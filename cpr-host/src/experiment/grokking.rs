@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde_json::{Value, json};
 
-use super::{Experiment, Finish, FlatWeights, Judge, Step, Weights as _};
+use super::{Experiment, Finish, FlatWeights, Judge, Step, Weights};
 use crate::{
     config::{ExperimentConfig as _, GrokkingConfig},
     data::{
@@ -23,6 +23,17 @@ use crate::{
 
 /// The matrix whose R, κ and λ the plot shows: the paper's choice.
 const PLOTTED: &str = "layers.0.attn.in_proj_weight";
+
+/// Summary and figure of a run of modular addition, whatever trained it.
+///
+/// # Errors
+/// [`TrainError::Plot`] for rows without the columns of the experiment.
+pub fn finish(rows: &[Row], weights: &impl Weights) -> Result<Finish, TrainError> {
+    let summary = Summary::of(rows);
+    let constrained = weights.reports()?.iter().any(|(name, _)| name == PLOTTED);
+    let figure = grokking::figure(rows, constrained.then_some(PLOTTED))?;
+    Ok(Finish { json: summary.to_json(), table: summary.table(), figure })
+}
 
 /// Pairs, model, and the order in which the pairs come.
 #[derive(Debug)]
@@ -121,10 +132,7 @@ impl Experiment for Grokking {
     }
 
     fn finish(&mut self, rows: &[Row]) -> Result<Finish, TrainError> {
-        let summary = Summary::of(rows);
-        let constrained = self.weights.reports()?.iter().any(|(name, _)| name == PLOTTED);
-        let figure = grokking::figure(rows, constrained.then_some(PLOTTED))?;
-        Ok(Finish { json: summary.to_json(), table: summary.table(), figure })
+        finish(rows, &self.weights)
     }
 
     fn evaluation(&mut self) -> Result<String, TrainError> {

@@ -177,7 +177,7 @@ impl<T: Real + Element> Optimizer<T> {
                 true => tensors.take_constraint(&group.name).ok(),
                 false => None,
             };
-            let taken = record.map(|record| taken(own, &group.name, &record));
+            let taken = record.map(|record| constraint_of(own, &group.name, &record));
             constraints.push(match taken {
                 Some(Err(error)) if !partial => return Err(error),
                 Some(Ok(taken)) => taken,
@@ -236,7 +236,10 @@ impl<T: Real + Element> Optimizer<T> {
 }
 
 /// The constraint of a record, if it is of the same rule and size as `own`.
-fn taken(
+///
+/// # Errors
+/// [`StateError::Record`] and [`StateError::OtherRule`] name the parameter.
+pub fn constraint_of(
     own: &Constraint<AnyRegularizer>,
     parameter: &str,
     record: &[u8],

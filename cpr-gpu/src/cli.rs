@@ -1,0 +1,275 @@
+//! The command line of `cpr-gpu`: arguments in, typed commands out, and what each does.
+
+use std::{
+    ffi::OsString,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use cpr_host::{
+    cli::{CliError, ResumeArguments, TrainArguments, Training, explain},
+    commands::{self, CommandError, Done},
+    config::{ExperimentConfig as _, GrokkingConfig},
+    inspect, signals,
+    store::Shared,
+    train::{Opened, Resume},
+};
+
+use crate::{
+    device::DeviceChoice,
+    experiment::{Grokking, OnDevice},
+};
+
+/// The name of the program, for messages.
+pub const PROGRAM: &str = "cpr-gpu";
+
+/// A command, ready to run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// `cpr-gpu grokking`.
+    Grokking(Training<OnDevice<GrokkingConfig>>),
+    /// `cpr-gpu resume RUN`.
+    Resume {
+        /// The run folder.
+        run: PathBuf,
+        /// Threads, length, and what to take of its checkpoint.
+        how: Resume,
+        /// Where the network runs from here on.
+        device: DeviceChoice,
+    },
+    /// `cpr-gpu eval RUN|CHECKPOINT`.
+    Eval {
+        /// The run folder or checkpoint.
+        path: PathBuf,
+        /// A file for the logits of all inputs.
+        logits: Option<PathBuf>,
+        /// Where the network runs.
+        device: DeviceChoice,
+    },
+    /// `cpr-gpu inspect RUN|CHECKPOINT`.
+    Inspect {
+        /// The run folder or checkpoint.
+        path: PathBuf,
+    },
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cpr-gpu grokking
+      Train modular addition under AdamCPR in candle, on the CPU.
+  cpr-gpu grokking --device cuda:1 --optimizer adamw --weight-decay 1.0
+      The same under AdamW on the second GPU.
+
+The results of each run go to a folder of their own below runs/, in the form that `cpr` has; either program reads the \
+other's runs and checkpoints.";
+
+const KEYS: &str = "\
+The flags from --seed on are also the keys of --config and --set, with underscores, as those of `cpr grokking`. \
+Later layers win: defaults, --config, flags, --set.
+
+Examples:
+  cpr-gpu grokking --reg std --kappa-init dependent=0.9 --stop-at-accuracy 0.99
+  cpr-gpu grokking --optimizer adamw --set weight_decay=1.0 --dry-run
+  cpr-gpu grokking --from runs/grokking/RUN --kappa-init dependent=0.8";
+
+/// Train networks under Constrained Parameter Regularization (CPR) in candle, on the CPU or on CUDA: each weight matrix
+/// under a bound of its own, in place of one weight decay for all.
+#[derive(Debug, Parser)]
+#[command(name = PROGRAM, version, after_help = EXAMPLES, max_term_width = 120)]
+#[command(arg_required_else_help = true, infer_subcommands = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Arguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Arguments {
+    /// Train a transformer on modular addition and watch it grok, or not have to
+    #[command(after_help = KEYS, allow_negative_numbers = true)]
+    Grokking(Box<TrainArguments<OnDevice<GrokkingConfig>>>),
+    /// Go on with a run from its last checkpoint, on the CPU to the same bytes as without the break; or make it longer
+    Resume(ResumeOnDevice),
+    /// Evaluate a run's last checkpoint, or a checkpoint file
+    Eval {
+        /// The run folder or checkpoint file
+        #[arg(value_name = "RUN|CHECKPOINT")]
+        path: PathBuf,
+        /// Write the logits of all pairs to a safetensors file
+        #[arg(long, value_name = "FILE")]
+        logits: Option<PathBuf>,
+        /// Where the network runs: cpu, cuda or cuda:N
+        #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Cpu)]
+        device: DeviceChoice,
+    },
+    /// Show every matrix: shape, R, kappa, lambda, and when kappa was set
+    Inspect {
+        /// The run folder or checkpoint file
+        #[arg(value_name = "RUN|CHECKPOINT")]
+        path: PathBuf,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+struct ResumeOnDevice {
+    #[command(flatten)]
+    arguments: ResumeArguments,
+    /// Where the network runs from here on: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Cpu)]
+    device: DeviceChoice,
+}
+
+/// The commands, each experiment's flags with its own defaults.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand(GrokkingConfig::EXPERIMENT, OnDevice::<GrokkingConfig>::adapted)
+}
+
+/// What a key of an experiment means.
+fn help_of(command: &str, key: &str) -> Option<String> {
+    match command {
+        GrokkingConfig::EXPERIMENT => OnDevice::<GrokkingConfig>::help_of(key),
+        _ => None,
+    }
+}
+
+/// The command of these arguments; the first is the name of the program.
+///
+/// # Errors
+/// [`CliError::Shown`] for `--help` and `--version`; else what is wrong, and with which argument.
+pub fn parse<I>(arguments: I) -> Result<Command, CliError>
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let refused = |error| {
+        let command = arguments.get(1).and_then(|command| command.to_str());
+        explain(error, PROGRAM, |key| help_of(command.unwrap_or_default(), key))
+    };
+    let matches = command().try_get_matches_from(&arguments).map_err(refused)?;
+    let Cli { command } = Cli::from_arg_matches(&matches).map_err(refused)?;
+    // Every command line that is none has been refused.
+    let (_, given) = matches.subcommand().unwrap_or(("", &matches));
+    Ok(match command {
+        Arguments::Grokking(arguments) => Command::Grokking(arguments.typed(given)?),
+        Arguments::Resume(ResumeOnDevice { arguments, device }) => {
+            let (run, how) = arguments.typed()?;
+            device.check()?;
+            Command::Resume { run, how, device }
+        }
+        Arguments::Eval { path, logits, device } => {
+            device.check()?;
+            Command::Eval { path, logits, device }
+        }
+        Arguments::Inspect { path } => Command::Inspect { path },
+    })
+}
+
+/// Runs a command; what it says goes to `out`.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn run(command: Command, out: &mut dyn Write) -> Result<Done, CommandError> {
+    match command {
+        Command::Grokking(Training { config, from, dry_run }) => {
+            let from = from.as_ref().map(|(path, take)| (path.as_path(), *take));
+            commands::train::<Grokking>(&config, from, dry_run, out)
+        }
+        Command::Resume { run, how, device } => resume(&run, how, device, out),
+        Command::Eval { path, logits, device } => {
+            let logits = logits.as_deref();
+            let (path, checkpoint) = commands::to_evaluate(&path, logits, PROGRAM, out)?;
+            match checkpoint.meta.kind.as_str() {
+                GrokkingConfig::EXPERIMENT => {
+                    let adjust = |config: &mut OnDevice<_>| config.device = device;
+                    commands::eval_as::<Grokking>(&path, checkpoint, adjust, logits, out)?;
+                }
+                kind => return Err(other(&path, kind)),
+            }
+            Ok(Done::Completed)
+        }
+        Command::Inspect { path } => {
+            let (path, checkpoint) = commands::to_evaluate(&path, None, PROGRAM, out)?;
+            write!(out, "{}", inspect::table(&path, checkpoint)?)?;
+            Ok(Done::Completed)
+        }
+    }
+}
+
+fn resume(
+    folder: &Path,
+    how: Resume,
+    device: DeviceChoice,
+    out: &mut dyn Write,
+) -> Result<Done, CommandError> {
+    let stop = signals::watch().map_err(CommandError::Signals)?;
+    let opened = Opened::at(&Shared::default(), folder, PROGRAM)?;
+    match opened.kind() {
+        GrokkingConfig::EXPERIMENT => {
+            let adjust = |config: &mut OnDevice<_>| config.device = device;
+            commands::resume_as::<Grokking>(opened, how, adjust, &stop, out)
+        }
+        kind => Err(other(folder, kind)),
+    }
+}
+
+/// A checkpoint of an experiment that this program does not know.
+fn other(path: &Path, kind: &str) -> CommandError {
+    CommandError::OtherProgram { path: path.to_owned(), kind: kind.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use cpr_host::train::Take;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_those_of_the_host_and_the_device() {
+        let mut own = OnDevice::<GrokkingConfig>::keys();
+        assert_eq!(own.pop().as_deref(), Some("device"));
+        assert_eq!(own, GrokkingConfig::keys());
+        let line = "cpr-gpu grokking --lr 2e-3 --set p=11 --device cpu --from runs/a";
+        let Command::Grokking(Training { config, from, dry_run }) = parse(line.split(' ')).unwrap()
+        else {
+            panic!("grokking");
+        };
+        assert_eq!((config.keys.optim.lr, config.keys.p, dry_run), (2e-3, 11, false));
+        assert_eq!(from, Some((PathBuf::from("runs/a"), Take::default())));
+        // Stored with a run is what the host stores.
+        let host = GrokkingConfig { p: 11, ..GrokkingConfig::default() }.resolved().unwrap();
+        let own = OnDevice { keys: host.clone(), ..OnDevice::default() };
+        assert_eq!(own.to_toml().unwrap(), host.to_toml().unwrap());
+    }
+
+    #[test]
+    fn devices_that_cannot_be_are_refused_with_what_to_do() {
+        let refused = |line: &str| parse(line.split(' ')).unwrap_err().to_string();
+        let message = refused("cpr-gpu grokking --device tpu");
+        assert!(message.contains("--device tpu: expected cpu, cuda or cuda:N"), "{message}");
+        for line in
+            ["grokking --device cuda:1", "resume a --device cuda:1", "eval a --device cuda:1"]
+        {
+            let parsed = parse(format!("cpr-gpu {line}").split(' '));
+            if DeviceChoice::Cuda(1).is_compiled_in() {
+                assert!(parsed.is_ok());
+            } else {
+                let message = parsed.unwrap_err().to_string();
+                assert!(message.contains("--features cuda"), "{message}");
+                assert!(message.contains("cuda:1"), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn misspellings_are_recognised() {
+        let hint = |line: &str| parse(line.split(' ')).unwrap_err().hint().unwrap();
+        assert_eq!(hint("cpr-gpu grokin"), "did you mean `grokking`?");
+        assert_eq!(hint("cpr-gpu grokking --devise cpu"), "did you mean `--device`?");
+    }
+}
