@@ -3,6 +3,8 @@
 //! Two layers tell the inside of a ring from its outside. The base step is plain gradient descent by ndarray; the
 //! core sees the weights only as slices.
 
+#![allow(clippy::print_stdout, reason = "the output of the program")]
+
 use cpr_core::{BoundInit, Constraint, ConstraintConfig, ConstraintRule, Observed, Std, measure};
 use ndarray::{Array1, Array2, Axis};
 

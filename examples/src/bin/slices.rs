@@ -3,6 +3,8 @@
 //! 40 samples in 32 dimensions, of which 4 matter, and noise. The bound on R = Σw² keeps the weights from fitting
 //! the noise: the error on samples that were not trained on is smaller than without it.
 
+#![allow(clippy::print_stdout, reason = "the output of the program")]
+
 use cpr_core::base::{Adam, AdamConfig, Base};
 use cpr_core::{
     BoundInit, ConstraintConfig, ConstraintRule, L2, Report, Shard, base_step, constrained_step,
