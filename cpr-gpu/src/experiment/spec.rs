@@ -1,9 +1,9 @@
 //! The optimizer that a configuration asks for, as hyperparameters of this crate's.
 
-use cpr_core::{AnyRegularizer, ConfigError, ConstraintConfig};
+use cpr_core::{AnyRegularizer, ConstraintConfig};
 use cpr_host::{
-    config::{OptimConfig, OptimizerChoice},
-    optim::{BaseSpec, OptimizerSpec},
+    config::{ConfigError, OptimConfig},
+    optim::{BaseSpec, DecayRule, OptimizerSpec},
 };
 use serde_json::Value;
 
@@ -13,6 +13,8 @@ use crate::{Base, optim::Params};
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpecParams {
     spec: OptimizerSpec,
+    regularized: Base,
+    free: Base,
     lr: f64,
     decay: f64,
 }
@@ -21,17 +23,32 @@ impl SpecParams {
     /// Those of a configuration.
     ///
     /// # Errors
-    /// The key that is out of range.
-    pub fn new(config: &OptimConfig) -> Result<Self, cpr_host::config::ConfigError> {
+    /// The key that is out of range, and what only the host has.
+    pub fn new(config: &OptimConfig) -> Result<Self, ConfigError> {
         let spec = config.spec()?;
-        let decay = match config.optimizer {
-            OptimizerChoice::AdamW | OptimizerChoice::Adam | OptimizerChoice::Sgd => {
-                config.weight_decay.unwrap_or_default()
-            }
-            OptimizerChoice::PAdam => config.lambda_p,
-            OptimizerChoice::AdamCpr | OptimizerChoice::SgdCpr | OptimizerChoice::Rescale => 0.0,
+        let base = |base| match base {
+            BaseSpec::Sgd(rule) => Some(Base::Sgd(rule)),
+            BaseSpec::Momentum(rule) => Some(Base::Momentum(rule)),
+            BaseSpec::Adam(rule) => Some(Base::Adam(rule)),
+            BaseSpec::AmsGrad(rule) => Some(Base::AmsGrad(rule)),
+            BaseSpec::DecayedAdam(rule) => Some(Base::DecayedAdam(rule)),
+            BaseSpec::Amos(_) => None,
         };
-        Ok(Self { spec, lr: spec.lr, decay })
+        let bases = (base(spec.regularized), base(spec.free), spec.decay);
+        let (Some(regularized), Some(free), DecayRule::Constant) = bases else {
+            let expected = "adadecay, awd and amos are in `cpr` only: it must be another optimizer";
+            return Err(ConfigError::refused("optimizer", config.optimizer, expected));
+        };
+        if config.weight_decay_end != 1.0 {
+            let expected = "it must be 1: a schedule of the decay is in `cpr` only";
+            return Err(ConfigError::refused("weight_decay_end", config.weight_decay_end, expected));
+        }
+        let decay = match spec.regularized {
+            BaseSpec::DecayedAdam(_) => config.lambda_p,
+            _ if spec.constraint.is_some() || spec.rescale.is_some() => 0.0,
+            _ => config.weight_decay.unwrap_or_default(),
+        };
+        Ok(Self { spec, regularized, free, lr: spec.lr, decay })
     }
 
     /// The rules.
@@ -58,14 +75,8 @@ impl Params for SpecParams {
     }
 
     /// Parameters have the decay of the configuration or none: no group has one of its own.
-    fn base(&self, decay: Option<f64>) -> Result<Base, ConfigError> {
-        Ok(match if decay.is_none() { self.spec.regularized } else { self.spec.free } {
-            BaseSpec::Sgd(rule) => Base::Sgd(rule),
-            BaseSpec::Momentum(rule) => Base::Momentum(rule),
-            BaseSpec::Adam(rule) => Base::Adam(rule),
-            BaseSpec::AmsGrad(rule) => Base::AmsGrad(rule),
-            BaseSpec::DecayedAdam(rule) => Base::DecayedAdam(rule),
-        })
+    fn base(&self, decay: Option<f64>) -> Result<Base, cpr_core::ConfigError> {
+        Ok(if decay.is_none() { self.regularized } else { self.free })
     }
 
     fn constraint(&self) -> Option<ConstraintConfig<AnyRegularizer>> {

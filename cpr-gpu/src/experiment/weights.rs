@@ -9,7 +9,7 @@ use std::{
 use candle_core::{Device, Tensor, Var, backprop::GradStore};
 use candle_nn::Optimizer as _;
 use cpr_core::{
-    AnyRegularizer, CHUNK, Constraint, Correction, L2, Merge as _, Pairwise, Report, Statistic,
+    AnyRegularizer, CHUNK, Constraint, Correction, L2, Pairwise, Report, Statistic,
     all_finite, measure,
 };
 use cpr_host::{
@@ -274,6 +274,9 @@ impl VarWeights {
 }
 
 impl Weights for VarWeights {
+    /// [`SpecParams`](super::spec::SpecParams) has refused every schedule but that of factor 1.
+    fn scale_decay(&mut self, _factor: f64) {}
+
     fn skipped(&self) -> Result<u64, TrainError> {
         Ok(self.counters()?.skipped)
     }
