@@ -52,7 +52,7 @@ fn complain(error: &dyn Display, hint: Option<String>) {
 
 /// Whether the reader of the output has gone.
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
     causes.any(|cause| {
         cause
             .downcast_ref::<io::Error>()

@@ -41,7 +41,11 @@ impl SpecParams {
         };
         if config.weight_decay_end != 1.0 {
             let expected = "it must be 1: a schedule of the decay is in `cpr` only";
-            return Err(ConfigError::refused("weight_decay_end", config.weight_decay_end, expected));
+            return Err(ConfigError::refused(
+                "weight_decay_end",
+                config.weight_decay_end,
+                expected,
+            ));
         }
         let decay = match spec.regularized {
             BaseSpec::DecayedAdam(_) => config.lambda_p,

@@ -9,8 +9,8 @@ use std::{
 use candle_core::{Device, Tensor, Var, backprop::GradStore};
 use candle_nn::Optimizer as _;
 use cpr_core::{
-    AnyRegularizer, CHUNK, Constraint, Correction, L2, Pairwise, Report, Statistic,
-    all_finite, measure,
+    AnyRegularizer, CHUNK, Constraint, Correction, L2, Pairwise, Report, Statistic, all_finite,
+    measure,
 };
 use cpr_host::{
     checkpoint::{CheckpointWriter, Meta, Policy, Tensors},
@@ -73,9 +73,9 @@ impl VarWeights {
             let var = Var::from_slice(values, param.shape.as_slice(), device).map_err(failed)?;
             vars.push(var);
         }
-        let threads = match NonZeroUsize::new(run.threads) {
-            Some(threads) => threads,
-            None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        let workers = match NonZeroUsize::new(run.threads) {
+            Some(threads) => Workers::new(threads)?,
+            None => Workers::available()?,
         };
         let groups = match optim.constraint.regularize_embeddings {
             true => Groups::with_embeddings(),
@@ -83,7 +83,7 @@ impl VarWeights {
         };
         let mut builder = Optim::builder(params)
             .groups(groups)
-            .threads(threads)
+            .threads(workers.threads())
             .check_finite(!run.skip_finite_check);
         if let Some(clip) = spec.clip {
             builder = builder.clip(clip);
@@ -96,7 +96,7 @@ impl VarWeights {
             vars,
             name: optim.optimizer.to_string(),
             optimizer,
-            workers: Workers::new(threads)?,
+            workers,
             device: device.clone(),
             rescale: spec.rescale.map(|factor| Rescale { factor, norm: 0.0 }),
         };
@@ -128,7 +128,7 @@ impl VarWeights {
         match self.device.location() {
             candle_core::DeviceLocation::Cpu => format!("{} threads", self.workers.threads()),
             candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-            candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+            other => format!("{other:?}"),
         }
     }
 
@@ -388,10 +388,13 @@ impl Weights for VarWeights {
         }
         self.optimizer.engine.set_counters(counters).map_err(failed)?;
         self.optimizer.asked = counters.asked();
-        match (norm, &mut self.rescale) {
-            (Some(norm), Some(rescale)) => rescale.norm = norm,
-            (Some(_), None) => {}
-            (None, _) => self.start_rescaling()?,
+        match norm {
+            None => self.start_rescaling()?,
+            Some(norm) => {
+                if let Some(rescale) = &mut self.rescale {
+                    rescale.norm = norm;
+                }
+            }
         }
         Ok(Taken {
             path: PathBuf::from(path),

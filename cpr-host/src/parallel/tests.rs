@@ -66,7 +66,7 @@ fn one_thread_is_the_caller() {
 fn shared_workers_are_those_of_the_caller() {
     let shared = Workers::shared();
     for threads in [1, 2, 3] {
-        let own = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let own = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         own.install(|| {
             assert_eq!(shared.threads().get(), threads);
             assert_eq!(shared.map(10, |task| task * task), Workers::inline().map(10, |t| t * t));
