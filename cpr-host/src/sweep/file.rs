@@ -152,6 +152,10 @@ impl SweepFile {
             .map_or_else(|| Path::new("runs").join(stem), PathBuf::from);
         let set = reader.settings(&table, "", "set")?;
         let seeds = reader.seeds(&table, "")?.unwrap_or_else(|| vec![1]);
+        let metric = reader.text(&table, "", "metric")?;
+        let baseline = reader.text(&table, "", "baseline")?;
+        let jobs = reader.count(&table, "", "jobs", 1024)?;
+        let threads = reader.count(&table, "", "threads", 1024)?;
         let groups = match table.get("group") {
             Some(Value::Array(groups)) if !groups.is_empty() => groups,
             Some(_) => {
@@ -179,10 +183,10 @@ impl SweepFile {
         Ok(Self {
             path: path.to_owned(),
             out,
-            metric: reader.text(&table, "", "metric")?,
-            baseline: reader.text(&table, "", "baseline")?,
-            jobs: reader.count(&table, "", "jobs", 1024)?,
-            threads: reader.count(&table, "", "threads", 1024)?,
+            metric,
+            baseline,
+            jobs,
+            threads,
             experiment: reader.experiment,
             set,
             groups: read,
