@@ -125,7 +125,7 @@ impl Curves {
         let right = WIDTH - MARGIN - 10.0;
         let legend = legend(&self.curves);
         let legend_lines = legend.last().map_or(0, |entry| entry.line + 1);
-        let top = MARGIN + LINE + 5.0;
+        let top = MARGIN + LINE + 8.0;
         let bottom = top + FRAME;
         let height = bottom + 36.0 + legend_lines as f64 * LINE + MARGIN;
         // Bars at the ends of the axis have room beside them.

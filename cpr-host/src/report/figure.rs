@@ -1,22 +1,29 @@
 //! Which plots a report has: each where its data are, and nowhere else.
 
+mod learning;
+mod matrices;
+mod swept;
+
+use self::{
+    learning::learning_curves,
+    matrices::{constraints, kappa_set},
+    swept::{heat_maps, sensitivity},
+};
 use super::{
-    chart::{Curve, Curves, Plot, Point, scale_for},
-    curve::{last_step, mean_curve, thinned},
-    outcome::{Better, Outcome},
-    setting::{Setting, groups, number_in},
-    strip::{Cell, Heat, Row, Strip},
+    chart::{Curve, Plot, scale_for},
+    curve::last_step,
+    outcome::Outcome,
+    setting::{Setting, groups},
+    strip::{Row, Strip},
     table::Table,
 };
 use crate::{
-    plot::{Axis, Dash, Scale},
-    stats::{Interval, Sample},
+    plot::{Axis, Scale},
+    stats::Sample,
 };
 
 /// Curves of one plot; more go to another.
 const TOGETHER: usize = 7;
-/// Plots of matrices of one setting, each of up to seven.
-const MATRIX_PLOTS: usize = 4;
 /// Step axes are logarithmic where the last step is this many times the first.
 const LONG: f64 = 50.0;
 
@@ -188,393 +195,13 @@ fn overview_of(settings: &[Setting<'_>], outcome: &Outcome) -> Option<Plot> {
     Some(strip_plot(id, outcome.title.clone(), axis, rows, &outcome.key))
 }
 
-/// The values of a key over the settings, sorted as numbers where they are.
-fn values_of(key: &str, members: &[&Setting<'_>]) -> Vec<String> {
-    let mut values: Vec<String> = Vec::new();
-    for value in members.iter().filter_map(|setting| setting.value(key)) {
-        if !values.iter().any(|known| known == value) {
-            values.push(value.to_owned());
-        }
-    }
-    if let Some(numbers) = values.iter().map(|value| number_in(value)).collect::<Option<Vec<_>>>() {
-        let mut order: Vec<usize> = (0..values.len()).collect();
-        order.sort_by(|&i, &j| {
-            numbers[i].0.cmp(&numbers[j].0).then(numbers[i].1.total_cmp(&numbers[j].1))
-        });
-        values = order.into_iter().map(|index| values[index].clone()).collect();
-    }
-    values
-}
-
-/// The swept keys of a group with more than one value.
-fn swept_keys(members: &[&Setting<'_>]) -> Vec<String> {
-    let mut keys: Vec<String> = Vec::new();
-    for (key, _) in members.iter().flat_map(|setting| &setting.swept) {
-        if !keys.contains(key) {
-            keys.push(key.clone());
-        }
-    }
-    keys.retain(|key| values_of(key, members).len() > 1);
-    keys
-}
-
-/// The settings, by the values of all their swept keys but these.
-fn by_others<'s, 'a>(
-    members: &[&'s Setting<'a>],
-    but: &[&str],
-) -> Vec<(String, Vec<&'s Setting<'a>>)> {
-    let mut parts: Vec<(String, Vec<&Setting<'_>>)> = Vec::new();
-    for setting in members {
-        let others = setting.swept.iter().filter(|(key, _)| !but.contains(&key.as_str()));
-        let others: Vec<_> = others.map(|(key, value)| format!("{key} {value}")).collect();
-        let others = others.join(", ");
-        match parts.iter_mut().find(|(name, _)| *name == others) {
-            Some((_, part)) => part.push(setting),
-            None => parts.push((others, vec![setting])),
-        }
-    }
-    parts
-}
-
-fn heat_maps(settings: &[Setting<'_>], metric: &Outcome) -> Vec<Plot> {
-    let mut plots = Vec::new();
-    for (group, members) in groups(settings) {
-        let keys = swept_keys(&members);
-        let Some(down) = keys.iter().find(|key| *key == "lr").or(keys.first()) else { continue };
-        let Some(across) = keys.iter().find(|key| *key != down) else { continue };
-        for (others, part) in by_others(&members, &[down, across]) {
-            let (rows, columns) = (values_of(down, &part), values_of(across, &part));
-            // A grid, not the scattered points of random draws.
-            if rows.len() < 2 || columns.len() < 2 || 2 * part.len() < rows.len() * columns.len() {
-                continue;
-            }
-            let mut data = Table::new([down, across, "n", "mean", "std", "median"]);
-            let cell = |row: &String, column: &String| -> Cell {
-                let of = |setting: &&&Setting<'_>| {
-                    setting.value(down) == Some(row) && setting.value(across) == Some(column)
-                };
-                part.iter().find(of).map(|setting| Sample::of(&metric.numbers(setting)))
-            };
-            let cells: Vec<Vec<Cell>> = rows
-                .iter()
-                .map(|row| columns.iter().map(|column| cell(row, column)).collect())
-                .collect();
-            for (row, cells) in rows.iter().zip(&cells) {
-                for (column, sample) in columns.iter().zip(cells) {
-                    let Some(sample) = sample else { continue };
-                    let numbers = [sample.mean(), sample.deviation(), sample.median()].map(exact);
-                    data.rows.push(
-                        [
-                            vec![row.clone(), column.clone(), sample.len().to_string()],
-                            numbers.to_vec(),
-                        ]
-                        .concat(),
-                    );
-                }
-            }
-            let place =
-                if others.is_empty() { group.to_owned() } else { format!("{group}, {others}") };
-            let title = format!("{place}: {}", metric.title);
-            let heat = Heat {
-                title: title.clone(),
-                rows: (down.clone(), rows),
-                columns: (across.clone(), columns),
-                cells,
-            };
-            plots.push(Plot {
-                id: slug(&format!("heat {place}")),
-                title,
-                note: String::new(),
-                svg: heat.svg(),
-                data,
-            });
-        }
-    }
-    plots
-}
-
-fn sensitivity(settings: &[Setting<'_>], metric: &Outcome) -> Vec<Plot> {
-    let mut plots = Vec::new();
-    for (group, members) in groups(settings) {
-        for key in swept_keys(&members) {
-            let mut curves = Vec::new();
-            let mut data =
-                Table::new(["series", &key, "n", "never", "mean", "low", "high", "median"]);
-            for (others, part) in by_others(&members, &[&key]) {
-                let mut points = Vec::new();
-                for value in values_of(&key, &part) {
-                    let Some((_, x)) = number_in(&value).filter(|(_, x)| x.is_finite()) else {
-                        continue;
-                    };
-                    let of = |setting: &&&Setting<'_>| setting.value(&key) == Some(&value);
-                    let Some(setting) = part.iter().find(of) else { continue };
-                    let sample = Sample::of(&metric.numbers(setting));
-                    let never = sample.sorted().iter().filter(|value| value.is_infinite()).count();
-                    let interval = sample.interval();
-                    let numbers = [
-                        sample.mean(),
-                        interval.map(Interval::low),
-                        interval.map(Interval::high),
-                        sample.median(),
-                    ];
-                    let counts =
-                        vec![others.clone(), value, sample.len().to_string(), never.to_string()];
-                    data.rows.push([counts, numbers.map(exact).to_vec()].concat());
-                    match (sample.mean(), interval, sample.median()) {
-                        (Some(y), Some(around), _) => {
-                            points.push(Point { x, y, low: around.low(), high: around.high() })
-                        }
-                        (Some(y), None, _) => points.push(Point::bare(x, y)),
-                        (None, _, Some(y)) if y.is_finite() => points.push(Point::bare(x, y)),
-                        _ => {}
-                    }
-                }
-                if points.len() > 1 {
-                    curves.push(Curve {
-                        label: others,
-                        color: curves.len(),
-                        dash: Dash::Solid,
-                        bars: true,
-                        points,
-                    });
-                }
-            }
-            let xs = curves.iter().flat_map(|curve| &curve.points).map(|point| point.x);
-            let x = Axis::new(&key, scale_for(xs, 8.0));
-            for (index, curves) in curves.chunks(TOGETHER).enumerate() {
-                let title = format!("{group}: sensitivity to {key}{}", part_of(index));
-                let figure = Curves {
-                    title: title.clone(),
-                    x: x.clone(),
-                    y: Axis::new(&metric.title, Scale::Linear),
-                    curves: curves.to_vec(),
-                };
-                let id = slug(&format!("sensitivity {group} {key}"));
-                plots.push(Plot {
-                    id,
-                    title,
-                    note: String::new(),
-                    svg: figure.svg(),
-                    data: data.clone(),
-                });
-            }
-        }
-    }
-    plots
-}
-
 fn part_of(index: usize) -> String {
     if index == 0 { String::new() } else { format!(", part {}", index + 1) }
-}
-
-/// The columns that are learning curves: `validation/loss` with `train/loss`, and what has no such pair.
-fn learning_columns(settings: &[Setting<'_>]) -> Vec<String> {
-    let mut columns: Vec<String> = Vec::new();
-    let rows = settings.iter().flat_map(|setting| &setting.runs).filter_map(|run| run.rows.last());
-    for (name, _) in rows.flat_map(|row| &row.scalars) {
-        let set = name.split('/').next().unwrap_or_default();
-        if name.contains('/')
-            && matches!(set, "validation" | "train" | "test")
-            && !columns.contains(name)
-        {
-            columns.push(name.clone());
-        }
-    }
-    let validated = columns.clone();
-    columns.retain(|name| {
-        name.strip_prefix("train/")
-            .is_none_or(|rest| !validated.contains(&format!("validation/{rest}")))
-    });
-    columns
-}
-
-fn learning_curves(settings: &[Setting<'_>]) -> Vec<Plot> {
-    let mut plots = Vec::new();
-    for column in learning_columns(settings) {
-        for (group, members) in groups(settings) {
-            for (index, part) in members.chunks(TOGETHER).enumerate() {
-                plots.extend(learning_plot(&column, group, part, index));
-            }
-        }
-    }
-    plots
-}
-
-fn learning_plot(
-    column: &str,
-    group: &str,
-    members: &[&Setting<'_>],
-    index: usize,
-) -> Option<Plot> {
-    let share = column.ends_with("accuracy");
-    let mut curves = Vec::new();
-    let mut data = Table::new(["setting", "column", "step", "n", "mean", "low", "high"]);
-    let train = column.strip_prefix("validation/").map(|rest| format!("train/{rest}"));
-    for (color, setting) in members.iter().enumerate() {
-        for (column, dash) in std::iter::once((column, Dash::Solid))
-            .chain(train.as_deref().map(|name| (name, Dash::Dashed)))
-        {
-            let mut points = mean_curve(&setting.runs, column);
-            if share {
-                for at in &mut points {
-                    (at.point.low, at.point.high) = (at.point.low.max(0.0), at.point.high.min(1.0));
-                }
-            }
-            for at in &points {
-                let numbers =
-                    [at.point.y, at.point.low, at.point.high].map(|value| exact(Some(value)));
-                let head = vec![
-                    setting.label.clone(),
-                    column.to_owned(),
-                    at.point.x.to_string(),
-                    at.count.to_string(),
-                ];
-                data.rows.push([head, numbers.to_vec()].concat());
-            }
-            let solid = dash == Dash::Solid;
-            let label = if solid { setting.short().to_owned() } else { String::new() };
-            let bare = |at: Point| if solid { at } else { Point::bare(at.x, at.y) };
-            let points = points.into_iter().map(|at| bare(at.point)).collect();
-            curves.push(Curve { label, color, dash, bars: false, points });
-        }
-    }
-    let title = format!("{group}: {}{}", column.replace('/', " "), part_of(index));
-    let losses = curves.iter().flat_map(|curve| &curve.points).map(|point| point.y);
-    let y = match share {
-        true => Axis { range: Some((0.0, 1.0)), ..Axis::new(column, Scale::Linear) },
-        false => Axis::new(column, scale_for(losses, LONG)),
-    };
-    let figure = Curves { title: title.clone(), x: step_axis(&curves), y, curves };
-    let id = slug(&format!("curve {column} {group}"));
-    figure.has_data().then(|| Plot { id, title, note: String::new(), svg: figure.svg(), data })
 }
 
 fn step_axis(curves: &[Curve]) -> Axis {
     let steps = || curves.iter().flat_map(|curve| &curve.points).map(|point| point.x);
     Axis::new("step", scale_for(steps(), LONG))
-}
-
-/// The setting of a group that does best, its first one where nobody knows what is better.
-fn best<'s, 'a>(members: &[&'s Setting<'a>], metric: &Outcome) -> Option<&'s Setting<'a>> {
-    let level = |setting: &Setting<'_>| {
-        let sample = Sample::of(&metric.numbers(setting));
-        let level = sample.mean().or_else(|| sample.median()).unwrap_or(f64::INFINITY);
-        match metric.better {
-            Some(Better::Higher) => -level,
-            Some(Better::Lower) => level,
-            None => 0.0,
-        }
-    };
-    // The first of equals.
-    members.iter().rev().min_by(|a, b| level(a).total_cmp(&level(b))).copied()
-}
-
-/// The names of the matrices of a setting that have a column of this kind.
-fn matrices(setting: &Setting<'_>, kind: &str) -> Vec<String> {
-    let row = setting.runs.first().and_then(|run| run.rows.last());
-    let names = row.into_iter().flat_map(|row| &row.scalars);
-    let prefix = format!("{kind}/");
-    names.filter_map(|(name, _)| name.strip_prefix(&prefix).map(str::to_owned)).collect()
-}
-
-fn constraints(settings: &[Setting<'_>], metric: &Outcome) -> Vec<Plot> {
-    let mut plots = Vec::new();
-    for (_, members) in groups(settings) {
-        let constrained: Vec<_> =
-            members.into_iter().filter(|setting| !matrices(setting, "lambda").is_empty()).collect();
-        let Some(setting) = best(&constrained, metric) else { continue };
-        for (index, names) in
-            matrices(setting, "lambda").chunks(TOGETHER).take(MATRIX_PLOTS).enumerate()
-        {
-            let part = part_of(index);
-            plots.extend(matrix_plot(
-                setting,
-                names,
-                &["r", "kappa"],
-                format!("{}: R and κ{part}", setting.label),
-            ));
-            plots.extend(matrix_plot(
-                setting,
-                names,
-                &["lambda"],
-                format!("{}: λ{part}", setting.label),
-            ));
-        }
-    }
-    plots
-}
-
-fn matrix_plot(
-    setting: &Setting<'_>,
-    names: &[String],
-    kinds: &[&str],
-    title: String,
-) -> Option<Plot> {
-    let mut curves = Vec::new();
-    let mut data = Table::new(["matrix", "quantity", "step", "n", "mean"]);
-    for (color, name) in names.iter().enumerate() {
-        for kind in kinds {
-            let points = thinned(mean_curve(&setting.runs, &format!("{kind}/{name}")));
-            for at in &points {
-                let head = [
-                    name.clone(),
-                    (*kind).to_owned(),
-                    at.point.x.to_string(),
-                    at.count.to_string(),
-                ];
-                data.rows.push([head.to_vec(), vec![exact(Some(at.point.y))]].concat());
-            }
-            let points = points.into_iter().map(|at| Point::bare(at.point.x, at.point.y)).collect();
-            let first = *kind == kinds[0];
-            let label = if first { name.clone() } else { String::new() };
-            let dash = if first { Dash::Solid } else { Dash::Dashed };
-            curves.push(Curve { label, color, dash, bars: false, points });
-        }
-    }
-    let values = curves.iter().flat_map(|curve| &curve.points).map(|point| point.y);
-    let (name, scale) = match kinds.len() {
-        1 => ("λ", Scale::Linear),
-        _ => ("R, κ", scale_for(values, 8.0)),
-    };
-    let figure =
-        Curves { title: title.clone(), x: step_axis(&curves), y: Axis::new(name, scale), curves };
-    let id = slug(&format!("{} {}", kinds.join("-"), setting.label));
-    figure.has_data().then(|| Plot { id, title, note: String::new(), svg: figure.svg(), data })
-}
-
-fn kappa_set(settings: &[Setting<'_>]) -> Vec<Plot> {
-    let mut plots = Vec::new();
-    for setting in settings {
-        let mut rows: Vec<Row> = Vec::new();
-        for (seed, facts) in
-            setting.runs.iter().flat_map(|run| run.parameters.iter().map(|facts| (run.seed, facts)))
-        {
-            let _ = seed;
-            let Some(constraint) = &facts.constraint else { continue };
-            let at = constraint.kappa_set_at.map_or(f64::INFINITY, |step| step as f64);
-            match rows.iter_mut().find(|row| row.label == facts.name) {
-                Some(row) => row.values.push(at),
-                None => rows.push(Row {
-                    label: facts.name.clone(),
-                    color: rows.len(),
-                    values: vec![at],
-                }),
-            }
-        }
-        // Bounds that are there from the start have no step to show.
-        if rows.iter().flat_map(|row| &row.values).any(|&step| step > 0.0) {
-            let scale = Strip::scale(&rows);
-            let title = format!("{}: κ set at step", setting.label);
-            plots.push(strip_plot(
-                slug(&format!("kappa-set {}", setting.label)),
-                title,
-                ("step", scale),
-                rows,
-                "step",
-            ));
-        }
-    }
-    plots
 }
 
 /// A strip of one number a run, all settings in one plot; empty where no run has one above 0.

@@ -13,6 +13,11 @@ const EXACT: usize = 50;
 /// have the highest ranks. `None` where no difference is left.
 #[must_use]
 pub fn signed_rank(differences: &[f64]) -> Option<f64> {
+    signed_rank_as(differences, EXACT)
+}
+
+/// As [`signed_rank`], counted up to that many differences.
+pub(super) fn signed_rank_as(differences: &[f64], exact: usize) -> Option<f64> {
     let kept: Vec<f64> =
         differences.iter().copied().filter(|value| !value.is_nan() && *value != 0.0).collect();
     if kept.is_empty() {
@@ -23,7 +28,7 @@ pub fn signed_rank(differences: &[f64]) -> Option<f64> {
     let positive: usize =
         ranks.iter().zip(&kept).filter(|(_, value)| **value > 0.0).map(|(rank, _)| rank).sum();
     let total: usize = ranks.iter().sum();
-    if kept.len() <= EXACT {
+    if kept.len() <= exact {
         // counts[s]: sets of ranks whose sum is s.
         let mut counts = vec![0.0; total + 1];
         counts[0] = 1.0;
@@ -47,6 +52,11 @@ pub fn signed_rank(differences: &[f64]) -> Option<f64> {
 /// a sample is empty.
 #[must_use]
 pub fn mann_whitney(a: &[f64], b: &[f64]) -> Option<f64> {
+    mann_whitney_as(a, b, EXACT)
+}
+
+/// As [`mann_whitney`], counted up to that many values.
+pub(super) fn mann_whitney_as(a: &[f64], b: &[f64], exact: usize) -> Option<f64> {
     let mut values: Vec<f64> = a.iter().copied().filter(|value| !value.is_nan()).collect();
     let first = values.len();
     values.extend(b.iter().copied().filter(|value| !value.is_nan()));
@@ -57,7 +67,7 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> Option<f64> {
     let ranks = doubled_ranks(&values);
     let sum: usize = ranks[..first].iter().sum();
     let mean = first as f64 * (all + 1) as f64;
-    if all <= EXACT {
+    if all <= exact {
         let total: usize = ranks.iter().sum();
         // counts[k][s]: choices of k ranks whose sum is s.
         let mut counts = vec![vec![0.0; total + 1]; first + 1];

@@ -83,8 +83,10 @@ pub enum Ended {
     Before,
     /// It is done, after this time.
     Done(Duration),
-    /// It failed, now or before.
+    /// It failed.
     Failed(String),
+    /// It had failed before, and is not tried again.
+    FailedBefore(String),
     /// It was stopped and can go on.
     Stopped,
 }
@@ -216,7 +218,7 @@ pub fn execute(
 fn count(tally: &mut Tally, run: &PlannedRun, how: &Ended, watch: &mut dyn Watch) {
     match how {
         Ended::Before | Ended::Done(_) => tally.done += 1,
-        Ended::Failed(_) => tally.failed += 1,
+        Ended::Failed(_) | Ended::FailedBefore(_) => tally.failed += 1,
         Ended::Stopped => tally.left += 1,
     }
     watch.ended(run, how);
@@ -239,7 +241,7 @@ fn start<'a>(
     let path = folder.run(&run.name);
     let arguments = match state {
         State::Done => return Ok(Start::Ended(Ended::Before)),
-        State::Failed(message) => return Ok(Start::Ended(Ended::Failed(message))),
+        State::Failed(message) => return Ok(Start::Ended(Ended::FailedBefore(message))),
         // Of a run that is claimed nobody says so.
         State::Busy => return Ok(Start::Busy),
         State::Begun => vec!["resume".into(), path.clone().into_os_string()],

@@ -86,6 +86,11 @@ impl<W: Write> Watch for Progress<W> {
                 self.failed += 1;
                 format!("FAILED: {message}")
             }
+            Ended::FailedBefore(message) => {
+                self.ended += 1;
+                self.failed += 1;
+                format!("failed before (--retry starts it over): {message}")
+            }
             Ended::Stopped => "stopped, its state saved".to_owned(),
         };
         self.clear();

@@ -111,7 +111,10 @@ fn a_failed_run_is_recorded_and_the_others_go_on() {
     assert_eq!(table.lines().filter(|line| line.contains(",done,")).count(), 9, "{table}");
     // It is not tried again, unless asked for.
     let (_, stdout, stderr) = place.output("sweep study.toml");
-    assert!(stdout.contains("1 failed") && !stderr.contains("FAILED: step"), "{stdout}{stderr}");
+    assert!(
+        stdout.contains("1 failed") && stderr.contains("thrown-away-seed1 failed before"),
+        "{stdout}{stderr}"
+    );
     let (_, _, stderr) = place.output("sweep study.toml --retry");
     assert!(stderr.contains("thrown-away-seed1 FAILED"), "{stderr}");
     // The report leaves it out, and says so.
