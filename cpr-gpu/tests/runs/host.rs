@@ -72,8 +72,8 @@ fn apart(flags: &str) -> (f64, f64) {
 }
 
 /// The tolerance that docs/CANDLE.md states.
-const THETA: f64 = 1e-4;
-const FIGURES: f64 = 1e-3;
+const THETA: f64 = 1e-5;
+const FIGURES: f64 = 1e-5;
 
 #[test]
 fn a_hundred_steps_follow_the_host() {
