@@ -79,6 +79,9 @@ pub struct Finish {
     pub figure: Figure,
 }
 
+/// The logits of all inputs: shape, and values in row-major order.
+pub type Logits = (Vec<usize>, Vec<f32>);
+
 /// Parameters and their optimizer: what a checkpoint holds.
 pub trait Weights {
     /// From the next step on, times the weight decay: what its schedule says of that step. Without a decay it has no
@@ -207,7 +210,7 @@ pub trait Experiment: Sized {
     ///
     /// # Errors
     /// [`TrainError`].
-    fn logits(&mut self) -> Result<Option<(Vec<usize>, Vec<f32>)>, TrainError> {
+    fn logits(&mut self) -> Result<Option<Logits>, TrainError> {
         Ok(None)
     }
 

@@ -8,7 +8,7 @@ use cpr_host::{
         batches::{Batches, Cursor},
         modular::{Example, ModularAddition},
     },
-    experiment::{Experiment, Finish, Judge, Step, fits, fits_text, grokking},
+    experiment::{Experiment, Finish, Judge, Logits, Step, fits, fits_text, grokking},
     model::{
         Outcome,
         modular::{ModularConfig, ModularTransformer},
@@ -134,7 +134,7 @@ impl Experiment for Grokking {
     }
 
     /// Of all p² pairs, the row of (a, b) at a·p + b; [p², p + 1].
-    fn logits(&mut self) -> Result<Option<(Vec<usize>, Vec<f32>)>, TrainError> {
+    fn logits(&mut self) -> Result<Option<Logits>, TrainError> {
         let mut pairs: Vec<_> =
             self.data.train.iter().chain(&self.data.validation).copied().collect();
         pairs.sort_unstable();

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde_json::{Value, json};
 
-use super::{Experiment, Finish, FlatWeights, Judge, Step, Weights};
+use super::{Experiment, Finish, FlatWeights, Judge, Logits, Step, Weights};
 use crate::{
     config::{ExperimentConfig as _, GrokkingConfig},
     data::{
@@ -141,7 +141,7 @@ impl Experiment for Grokking {
     }
 
     /// Of all p² pairs, the row of (a, b) at a·p + b; [p², p + 1].
-    fn logits(&mut self) -> Result<Option<(Vec<usize>, Vec<f32>)>, TrainError> {
+    fn logits(&mut self) -> Result<Option<Logits>, TrainError> {
         let mut pairs: Vec<_> =
             self.data.train.iter().chain(&self.data.validation).copied().collect();
         pairs.sort_unstable();
