@@ -71,7 +71,7 @@ fn apart(flags: &str) -> (f64, f64) {
     (largest, figures)
 }
 
-/// The tolerance that docs/CANDLE.md states.
+/// The tolerance that docs/CANDLE.md states for this size.
 const THETA: f64 = 1e-5;
 const FIGURES: f64 = 1e-5;
 
