@@ -169,6 +169,10 @@ where
 ///
 /// # Errors
 /// [`CommandError`].
+#[expect(
+    clippy::result_large_err,
+    reason = "the host's error, made once, at the end of the program"
+)]
 pub fn run(command: Command, out: &mut dyn Write) -> Result<Done, CommandError> {
     match command {
         Command::Grokking(Training { config, from, dry_run }) => {
@@ -196,6 +200,10 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Done, CommandError> 
     }
 }
 
+#[expect(
+    clippy::result_large_err,
+    reason = "the host's error, made once, at the end of the program"
+)]
 fn resume(
     folder: &Path,
     how: Resume,

@@ -28,7 +28,8 @@ fn agree(layout: &ParamLayout, grads: &[f64], vars: &Vars, store: &GradStore) {
     for param in layout.params() {
         let own = &grads[param.range.clone()];
         let candle = store.get(&vars[&param.name]).expect("every parameter has a gradient");
-        let candle: Vec<f64> = candle.flatten_all().unwrap().to_vec1().unwrap();
+        let candle: Vec<f64> =
+            candle.flatten_all().and_then(|flat| flat.to_vec1()).expect("values of f64");
         let squares: f64 = candle.iter().map(|x| x * x).sum();
         let errors: f64 = own.iter().zip(&candle).map(|(a, b)| (a - b) * (a - b)).sum();
         let error = (errors / squares).sqrt();

@@ -32,6 +32,9 @@ use crate::{
     optim::host_values,
 };
 
+/// The constraint of each parameter that has one.
+type ByParameter = Vec<Option<Constraint<AnyRegularizer>>>;
+
 /// Parameters as f32 variables on one device, and the optimizer over them.
 #[derive(Debug)]
 pub struct VarWeights {
@@ -247,7 +250,7 @@ impl VarWeights {
         tensors: &mut Tensors,
         wanted: impl Fn(&str) -> bool,
         partial: bool,
-    ) -> Result<(Vec<Option<Constraint<AnyRegularizer>>>, Vec<String>), TrainError> {
+    ) -> Result<(ByParameter, Vec<String>), TrainError> {
         let own = self.optimizer.engine.constraints().map_err(failed)?;
         let (mut constraints, mut fresh) = (Vec::with_capacity(own.len()), Vec::new());
         for ((own, param), theta) in own.into_iter().zip(self.layout.params()).zip(theta) {
