@@ -16,6 +16,8 @@ use plain::Vars;
 
 /// Largest relative distance of a parameter's gradient in its norm.
 const TOLERANCE: f64 = 1e-10;
+/// The same below GELU: candle's backward pass has its constants to six digits.
+const GELU_TOLERANCE: f64 = 1e-5;
 
 fn shaken(theta: &mut [f64], seed: u64) {
     let mut noise = vec![0.0; theta.len()];
@@ -24,7 +26,7 @@ fn shaken(theta: &mut [f64], seed: u64) {
 }
 
 #[track_caller]
-fn agree(layout: &ParamLayout, grads: &[f64], vars: &Vars, store: &GradStore) {
+fn agree(layout: &ParamLayout, grads: &[f64], vars: &Vars, store: &GradStore, tolerance: f64) {
     for param in layout.params() {
         let own = &grads[param.range.clone()];
         let candle = store.get(&vars[&param.name]).expect("every parameter has a gradient");
@@ -33,7 +35,7 @@ fn agree(layout: &ParamLayout, grads: &[f64], vars: &Vars, store: &GradStore) {
         let squares: f64 = candle.iter().map(|x| x * x).sum();
         let errors: f64 = own.iter().zip(&candle).map(|(a, b)| (a - b) * (a - b)).sum();
         let error = (errors / squares).sqrt();
-        assert!(squares > 0.0 && error < TOLERANCE, "{}: {error:e}", param.name);
+        assert!(squares > 0.0 && error < tolerance, "{}: {error:e}", param.name);
     }
 }
 
@@ -68,7 +70,7 @@ fn the_language_model_has_candles_loss_and_gradients() {
         let loss = plain::gpt_loss(config, &vars, &batch, DType::F64).unwrap();
         let value: f64 = loss.to_scalar().unwrap();
         assert!((outcome.loss - value).abs() < TOLERANCE * value, "{} {value}", outcome.loss);
-        agree(model.layout(), &grads, &vars, &loss.backward().unwrap());
+        agree(model.layout(), &grads, &vars, &loss.backward().unwrap(), GELU_TOLERANCE);
     }
 }
 
@@ -110,6 +112,6 @@ fn the_perceptron_has_candles_loss_and_gradients() {
         let loss = plain::mlp_loss(&vars, &x, &labels).unwrap();
         let value: f64 = loss.to_scalar().unwrap();
         assert!((outcome.loss - value).abs() < TOLERANCE * value, "{} {value}", outcome.loss);
-        agree(model.layout(), &grads, &vars, &loss.backward().unwrap());
+        agree(model.layout(), &grads, &vars, &loss.backward().unwrap(), TOLERANCE);
     }
 }

@@ -268,6 +268,8 @@ pub fn eval(path: &Path, logits: Option<&Path>, out: &mut dyn Write) -> Result<(
     let (path, checkpoint) = to_evaluate(path, logits, PROGRAM, out)?;
     match checkpoint.meta.kind.as_str() {
         GrokkingConfig::EXPERIMENT => eval_as::<Grokking>(&path, checkpoint, |_| (), logits, out),
+        ClassifyConfig::EXPERIMENT => eval_as::<Classify>(&path, checkpoint, |_| (), logits, out),
+        LmConfig::EXPERIMENT => eval_as::<Lm>(&path, checkpoint, |_| (), logits, out),
         kind => Err(other(&path, kind)),
     }
 }

@@ -1,6 +1,6 @@
 //! Gathers tensors and writes them as one checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::error::CheckpointError;
@@ -178,8 +178,9 @@ impl<'a> CheckpointWriter<'a> {
         tensors.sort_by(|(name, a, _), (other, b, _)| {
             b.dtype.cmp(&a.dtype).then_with(|| name.cmp(other))
         });
-        if let Some(pair) = tensors.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            let name = pair[0].0.clone();
+        let mut names = BTreeSet::new();
+        if let Some((name, ..)) = tensors.iter().find(|(name, ..)| !names.insert(name.as_str())) {
+            let name = name.clone();
             return Err(CheckpointError::Duplicate { path: path.to_path_buf(), name });
         }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::OsStr, fs::File, io::Read as _, path::Path};
 
-use clap::{ArgMatches, parser::ValueSource};
+use clap::{ArgMatches, Args as _, parser::ValueSource};
 use serde::Serialize;
 
 use super::{
@@ -65,8 +65,11 @@ pub(super) fn with_defaults<C: ExperimentConfig>(
     // Both tables can be written: they hold defaults.
     let usual = [to_table(&RunConfig::default()), to_table(&OptimConfig::default())];
     let usual: toml::Table = usual.into_iter().flatten().flatten().collect();
+    // A table lacks what is not set by default.
+    let shared = OptimConfig::augment_args(RunConfig::augment_args(clap::Command::new("shared")));
+    let is_shared = |key: &str| shared.get_arguments().any(|flag| flag.get_id() == key);
     for (key, value) in to_table(config).unwrap_or_default() {
-        if usual.get(&key).is_some_and(|usual| *usual != value) {
+        if is_shared(&key) && usual.get(&key) != Some(&value) {
             command = command.mut_arg(key, |flag| flag.default_value(plain(&value)));
         }
     }

@@ -30,7 +30,7 @@ use crate::{observe::Row, summary::first_learned};
 /// let rows = [row(8, 0.02, 0.01), row(800, 0.995, 0.3), row(2000, 1.0, 0.99)];
 /// let figure = grokking::figure(&rows, None)?;
 /// assert_eq!(figure.panels[0].marks[0].x, 800.0);
-/// # Ok::<(), grokking::CurvesError>(())
+/// # Ok::<(), cpr_host::plot::curves::CurvesError>(())
 /// ```
 pub fn figure(rows: &[Row], parameter: Option<&str>) -> Result<Figure, CurvesError> {
     let steps = Axis::new("optimizer steps", Scale::Log);

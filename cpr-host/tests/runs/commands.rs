@@ -22,7 +22,8 @@ fn eval_and_inspect_show_a_run_and_a_checkpoint_and_change_nothing() {
         );
         let inspected = place.cpr(&format!("inspect {path}"));
         assert!(inspected.starts_with("grokking at step ") && inspected.contains(", adamcpr\n"));
-        assert_eq!(inspected.lines().filter(|line| line.contains("in_proj_weight")).count(), 1);
+        // In the table, and in the history of κ.
+        assert_eq!(inspected.lines().filter(|line| line.contains("in_proj_weight")).count(), 2);
     }
     assert!(before == place.snapshot());
 
