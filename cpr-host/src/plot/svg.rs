@@ -50,6 +50,7 @@ impl Canvas {
 
     /// As [`new`](Self::new), to stand in a page: as wide as its place, but no narrower than `width` pixels where that is
     /// more than a phone has; `style` stands behind the title.
+    #[cfg(feature = "cli")]
     pub(crate) fn inline(width: f64, height: f64, title: &str, style: &str) -> Self {
         let mut text = String::new();
         let (w, h) = (width.round(), height.round());
@@ -95,6 +96,7 @@ impl Canvas {
     }
 
     /// A filled rectangle; `style` is what CSS says of it.
+    #[cfg(feature = "cli")]
     pub(crate) fn cell(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), style: &str) {
         let [x, y, width, height] = [x, y, width, height].map(number);
         let _ = writeln!(
@@ -104,6 +106,7 @@ impl Canvas {
     }
 
     /// The area between the points, in a colour that lets what lies below shine through.
+    #[cfg(feature = "cli")]
     pub(crate) fn area(&mut self, points: &[(f64, f64)], color: &str) {
         self.text.push_str("<path d=\"");
         for (index, (x, y)) in points.iter().enumerate() {
@@ -114,6 +117,7 @@ impl Canvas {
     }
 
     /// A small disc.
+    #[cfg(feature = "cli")]
     pub(crate) fn dot(&mut self, (x, y): (f64, f64), radius: f64, color: &str) {
         let [x, y, radius] = [x, y, radius].map(number);
         let _ = writeln!(
