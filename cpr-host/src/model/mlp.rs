@@ -116,7 +116,7 @@ impl<T: Exp> Mlp<T> {
     /// A model of these widths: input, hidden layers, classes.
     ///
     /// The parameters of the linear map number l, from 0 on, are `layers.l.weight` [outputs, inputs]
-    /// and `layers.l.bias` [outputs].
+    /// and `layers.l.bias` of `[outputs]`.
     ///
     /// # Errors
     ///
