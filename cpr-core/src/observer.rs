@@ -38,7 +38,7 @@ pub(crate) trait Observer<T: Real>: Copy {
 
 /// Elements of a strip: enough for the loops over it to be long, few enough for its copies to stay in the first cache,
 /// and without std on a microcontroller's stack. It changes no bit of a result.
-pub(crate) const STRIP: usize = if cfg!(feature = "std") { 32 * LANES } else { 8 * LANES };
+pub(crate) const STRIP: usize = if cfg!(feature = "std") { 32 * LANES } else { 2 * LANES };
 
 /// The last elements of a slice as a block, the rest of it zeros.
 #[inline(always)]
