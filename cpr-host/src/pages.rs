@@ -1,8 +1,8 @@
 //! Large buffers on huge pages, where the system gives them.
 //!
-//! An optimizer step streams through every byte of its buffers once; with pages of 4 KB a fifth to a third of the
-//! time goes to finding them (docs/PERFORMANCE.md). Systems with transparent huge pages set to `madvise`, the
-//! default of most, give pages of 2 MB to whoever asks before the memory is first touched. This is that question.
+//! An optimizer step streams through every byte of its buffers once, and has to find each page anew. Systems with
+//! transparent huge pages set to `madvise` give pages of 2 MB to whoever asks before the memory is first touched. This is
+//! that question.
 
 use cpr_core::Real;
 
