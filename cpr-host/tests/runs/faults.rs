@@ -167,12 +167,13 @@ fn a_run_that_fails_at_any_operation_is_resumed_to_the_same_bytes() {
     begun(&place, &quick).unwrap();
     let operations = operations.load(Ordering::Relaxed);
     let whole = files(&place);
-    let (mut went_on, mut anew, mut unharmed) = (0, 0, 0);
+    let (mut tried, mut went_on, mut anew, mut unharmed) = (0, 0, 0, 0);
     for at in 0..operations {
         for (when, dead) in ways(at) {
             let title = format!("{when:?} operation {at} of {operations}, dead: {dead}");
             fs::remove_dir_all(place.path().join("runs")).unwrap();
             let (store, _) = Failing::shared(at, when, dead);
+            tried += 1;
             match begun(&place, &store) {
                 Ok(()) => unharmed += 1,
                 Err(error) => assert!(error.to_string().contains("runs"), "{title}: {error}"),
@@ -194,7 +195,8 @@ fn a_run_that_fails_at_any_operation_is_resumed_to_the_same_bytes() {
         }
     }
     // A link that fails is a copy instead; a failure to sync the folder is none that a resume could see.
-    assert!(unharmed < operations / 10, "{unharmed} of {operations}");
+    println!("{tried} failures: {went_on} resumed, {anew} begun anew, {unharmed} without harm");
+    assert!(unharmed < tried / 20, "{unharmed} of {tried}");
     assert!(went_on > 2 * anew && anew > 50, "{went_on} {anew}");
 }
 
