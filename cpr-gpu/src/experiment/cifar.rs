@@ -256,7 +256,7 @@ impl Experiment for Cifar {
 
     fn finish(&mut self, rows: &[Row]) -> Result<Finish, TrainError> {
         let Judged { confusion, .. } = self.judge(&self.test, self.test.len())?;
-        let plotted = self.weights.largest_constrained()?;
+        let plotted = self.weights.largest()?;
         classify::finish(self.format, rows, &confusion, plotted.as_deref())
     }
 

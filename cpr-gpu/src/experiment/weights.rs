@@ -29,7 +29,8 @@ use super::{SpecParams, failed};
 use crate::{
     Counters, GroupReport, Groups, Optim, Outcome, Reports,
     group::{ParameterState, Values},
-    optim::host_values,
+    grouping,
+    optim::{Member, host_values},
 };
 
 /// The constraint of each parameter that has one.
@@ -40,7 +41,8 @@ type ByParameter = Vec<Option<Constraint<AnyRegularizer>>>;
 /// Variables that the optimizer never steps, such as the running statistics of a batch norm, are part of a checkpoint.
 #[derive(Debug)]
 pub struct VarWeights {
-    /// Those that are stepped.
+    /// Of the variables that are stepped.
+    layout: ParamLayout,
     vars: Vec<Var>,
     /// The optimizer's name in the configuration.
     name: String,
@@ -105,7 +107,11 @@ impl VarWeights {
         }
         // In the order given, in which sums over all parameters run on the host too.
         let optimizer = builder.from_named(named).map_err(failed)?;
+        let members = optimizer.members.iter().map(|Member { name, var, .. }| {
+            (name.clone(), var.dims().to_vec(), grouping::kind(name, var.rank()))
+        });
         let mut weights = Self {
+            layout: ParamLayout::new(members).map_err(TrainError::other)?,
             vars: optimizer.members.iter().map(|member| member.var.clone()).collect(),
             name: optim.optimizer.to_string(),
             optimizer,
@@ -126,7 +132,24 @@ impl VarWeights {
         Workers::apart(NonZeroUsize::new(run.threads).unwrap_or_else(available))
     }
 
-    /// The variables that are stepped, in the order given.
+    /// Names and shapes of the variables.
+    #[must_use]
+    pub const fn layout(&self) -> &ParamLayout {
+        &self.layout
+    }
+
+    /// The parameter whose R, κ and λ a plot shows where the experiment has no choice of its own: the largest one that is
+    /// constrained, of equal ones the first.
+    ///
+    /// # Errors
+    /// Those of a device.
+    pub fn largest(&self) -> Result<Option<String>, TrainError> {
+        let size = |name: &str| self.layout.get(name).map_or(0, |param| param.range.len());
+        let constrained = self.reports()?.into_iter().map(|(name, _)| name);
+        Ok(constrained.rev().max_by_key(|name| size(name)))
+    }
+
+    /// The variables, in the order of the layout.
     #[must_use]
     pub fn vars(&self) -> &[Var] {
         &self.vars
@@ -215,27 +238,6 @@ impl VarWeights {
     pub fn put_back(&self, frozen: &[Tensor]) -> Result<(), TrainError> {
         let mut frozen = self.optimizer.frozen.iter().zip(frozen);
         frozen.try_for_each(|((_, var), values)| var.set(values)).map_err(failed)
-    }
-
-    /// The largest constrained parameter, of equal ones the first: whose R, κ and λ a plot shows where an experiment has
-    /// no choice of its own.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn largest_constrained(&self) -> Result<Option<String>, TrainError> {
-        let Reports(reports) = self.optimizer.report().map_err(failed)?;
-        let size = |name: &str| {
-            let own = self.named().find(|(own, _)| *own == name);
-            own.map_or(0, |(_, var)| var.elem_count())
-        };
-        let mut largest: Option<(usize, String)> = None;
-        for GroupReport { name, .. } in reports {
-            let size = size(&name);
-            if largest.as_ref().is_none_or(|(most, _)| size > *most) {
-                largest = Some((size, name));
-            }
-        }
-        Ok(largest.map(|(_, name)| name))
     }
 
     fn named(&self) -> impl Iterator<Item = (&str, &Var)> {

@@ -7,6 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cpr_gpu::experiment::CifarConfig;
+use cpr_host::config::ExperimentConfig as _;
+
 use super::{Place, SAME};
 
 /// ResNet-10 an eighth as wide on images of 8 × 8: an epoch has three steps, the last of a smaller batch.
@@ -127,9 +130,31 @@ fn a_run_is_shown_evaluated_and_inspected() {
     let said = place.cpr_gpu("inspect runs/cifar/run");
     assert!(said.contains("layer2.0.downsample.0.weight"), "{said}");
     let message = place.error(&cifar("--batch 19 --name other"), 1);
-    assert!(message.contains("--batch") && message.contains("would be of one"), "{message}");
+    assert!(message.contains("batch = 19") && message.contains("would be of one"), "{message}");
     let message = place.error(&cifar("--image-size 0 --crop-padding 32 --name other"), 1);
     assert!(message.contains("below the sides of the images, 32 x 32"), "{message}");
+}
+
+/// The files that the documentation names.
+#[test]
+fn configurations_and_the_study_are_taken() {
+    let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs");
+    let place = place();
+    for (file, summary) in [
+        ("cifar-adamw", "resnet18-adamw"),
+        ("cifar-kappa-ws", "resnet18-adamcpr-l2-warm-start=2x"),
+        ("cifar-kappa-ip", "resnet18-adamcpr-l2-inflection"),
+    ] {
+        let path = format!("{configs}/{file}.toml");
+        let config = CifarConfig::from_file(path.as_ref()).unwrap();
+        assert!(config.summary().starts_with(summary), "{}", config.summary());
+        // But for optimizer and folder these are the defaults.
+        let optim = CifarConfig::default().optim;
+        assert_eq!((config.run.steps, config.batch, config.optim.lr), (20_000, 128, optim.lr));
+        assert_eq!((config.optim.warmup, config.optim.beta2), (optim.warmup, optim.beta2));
+    }
+    let said = place.cpr_gpu(&format!("sweep {configs}/cifar-small-study.toml --dry-run"));
+    assert!(said.contains("15 runs of cifar in runs/cifar-small-study"), "{said}");
 }
 
 #[test]

@@ -14,7 +14,9 @@ fn place() -> tempfile::TempDir {
         fs::write(place.path().join(name), header.chain(bytes).collect::<Vec<_>>()).unwrap();
     };
     for (name, count) in [("train", 8_u8), ("t10k", 3)] {
-        let pixels = (0..36 * u32::from(count)).map(|at| (at * 7919 % 251).to_le_bytes()[0]);
+        // Levels of the two classes, with noise.
+        let pixels = (0..36 * u32::from(count))
+            .map(|at| (120 * (at / 36 % 2) + at * 7919 % 101).to_le_bytes()[0]);
         write(&format!("{name}-images-idx3-ubyte"), &[count.into(), 6, 6], pixels.collect());
         let labels = (0..count).map(|index| index % 2).collect();
         write(&format!("{name}-labels-idx1-ubyte"), &[count.into()], labels);
