@@ -10,20 +10,7 @@ cd "$(dirname "$0")/.."
 program=${1:-target/release/examples/gpu_check}
 [[ -x $program ]] || { echo "$program is missing: build it with the command at the top of $0"; exit 2; }
 
-libraries=$(python3 - <<'PY' 2>/dev/null || true
-import glob, os, site, sys
-try:
-    import torch
-    roots = [os.path.dirname(os.path.dirname(torch.__file__))]
-except ImportError:
-    roots = site.getsitepackages()
-print(":".join(f for r in roots for f in sorted(glob.glob(os.path.join(r, "nvidia", "*", "lib")))))
-PY
-)
-for folder in ${CUDA_HOME:+"$CUDA_HOME/lib64"} /usr/local/cuda/lib64 /usr/local/nvidia/lib64; do
-  [[ -d $folder ]] && libraries=${libraries:+$libraries:}$folder
-done
-
+libraries=$(scripts/gpu-libraries.sh)
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || true
 if python3 -c 'import torch' 2>/dev/null; then
   TORCH_MS=$(timeout 120 python3 scripts/torch_adamw.py) || { echo "torch could not be timed"; TORCH_MS=; }

@@ -8,17 +8,19 @@ use std::{
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use cpr_host::{
-    cli::{CliError, ResumeArguments, TrainArguments, Training, explain},
+    cli::{CliError, ResumeArguments, Study, StudyArguments, TrainArguments, Training, explain},
     commands::{self, CommandError, Done},
-    config::{ExperimentConfig as _, GrokkingConfig},
+    config::{ExperimentConfig, GrokkingConfig},
+    experiment::Experiment,
     inspect, signals,
     store::Shared,
+    sweep::{Known, command::Ending},
     train::{Opened, Resume},
 };
 
 use crate::{
     device::DeviceChoice,
-    experiment::{Grokking, OnDevice},
+    experiment::{Cifar, CifarConfig, Grokking, OnDevice},
 };
 
 /// The name of the program, for messages.
@@ -29,6 +31,8 @@ pub const PROGRAM: &str = "cpr-gpu";
 pub enum Command {
     /// `cpr-gpu grokking`.
     Grokking(Training<OnDevice<GrokkingConfig>>),
+    /// `cpr-gpu cifar`.
+    Cifar(Training<OnDevice<CifarConfig>>),
     /// `cpr-gpu resume RUN`.
     Resume {
         /// The run folder.
@@ -52,6 +56,8 @@ pub enum Command {
         /// The run folder or checkpoint.
         path: PathBuf,
     },
+    /// `cpr-gpu sweep`, `report`, `list` and `compare`: many runs.
+    Study(Study),
 }
 
 const EXAMPLES: &str = "\
@@ -60,6 +66,8 @@ Examples:
       Train modular addition under AdamCPR in candle, on the CPU.
   cpr-gpu grokking --device cuda:1 --optimizer adamw --weight-decay 1.0
       The same under AdamW on the second GPU.
+  cpr-gpu cifar --data cifar-100-binary --device cuda
+      A ResNet-18 on CIFAR-100, by the recipe of the paper.
 
 The results of each run go to a folder of their own below runs/, in the form that `cpr` has; either program reads the \
 other's runs and checkpoints.";
@@ -72,6 +80,17 @@ Examples:
   cpr-gpu grokking --reg std --kappa-init dependent=0.9 --stop-at-accuracy 0.99
   cpr-gpu grokking --optimizer adamw --set weight_decay=1.0 --dry-run
   cpr-gpu grokking --from runs/grokking/RUN --kappa-init dependent=0.8";
+
+const CIFAR: &str = "\
+The flags from --seed on are also the keys of --config and --set, with underscores. Later layers win: defaults, \
+--config, flags, --set. --data is a folder with the unpacked files of a data set under their own names (`cpr fetch \
+cifar100` brings them), or one with train/CLASS/*.jpg and test/CLASS/*.jpg (or .png).
+
+Examples:
+  cpr-gpu cifar --data cifar-100-binary --device cuda
+  cpr-gpu cifar --data cifar-100-binary --optimizer adamw --weight-decay 0.01 --device cuda
+  cpr-gpu cifar --data cifar-10 --depth 10 --width-factor 0.125 --image-size 16 --crop-padding 2 \\
+      --train-images 5000 --test-images 2000 --steps 400 --warmup 40";
 
 /// Train networks under Constrained Parameter Regularization (CPR) in candle, on the CPU or on CUDA: each weight matrix
 /// under a bound of its own, in place of one weight decay for all.
@@ -88,6 +107,9 @@ enum Arguments {
     /// Train a transformer on modular addition and watch it grok, or not have to
     #[command(after_help = KEYS, allow_negative_numbers = true)]
     Grokking(Box<TrainArguments<OnDevice<GrokkingConfig>>>),
+    /// Train a residual network on small images: CIFAR-10, CIFAR-100, MNIST, or a folder of images for each class
+    #[command(after_help = CIFAR, allow_negative_numbers = true)]
+    Cifar(Box<TrainArguments<OnDevice<CifarConfig>>>),
     /// Go on with a run from its last checkpoint, on the CPU to the same bytes as without the break; or make it longer
     Resume(ResumeOnDevice),
     /// Evaluate a run's last checkpoint, or a checkpoint file
@@ -108,6 +130,8 @@ enum Arguments {
         #[arg(value_name = "RUN|CHECKPOINT")]
         path: PathBuf,
     },
+    #[command(flatten)]
+    Study(StudyArguments),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -121,13 +145,16 @@ struct ResumeOnDevice {
 
 /// The commands, each experiment's flags with its own defaults.
 fn command() -> clap::Command {
-    Cli::command().mut_subcommand(GrokkingConfig::EXPERIMENT, OnDevice::<GrokkingConfig>::adapted)
+    Cli::command()
+        .mut_subcommand(GrokkingConfig::EXPERIMENT, OnDevice::<GrokkingConfig>::adapted)
+        .mut_subcommand(CifarConfig::EXPERIMENT, OnDevice::<CifarConfig>::adapted)
 }
 
 /// What a key of an experiment means.
 fn help_of(command: &str, key: &str) -> Option<String> {
     match command {
         GrokkingConfig::EXPERIMENT => OnDevice::<GrokkingConfig>::help_of(key),
+        CifarConfig::EXPERIMENT => OnDevice::<CifarConfig>::help_of(key),
         _ => None,
     }
 }
@@ -152,6 +179,7 @@ where
     let (_, given) = matches.subcommand().unwrap_or(("", &matches));
     Ok(match command {
         Arguments::Grokking(arguments) => Command::Grokking(arguments.typed(given)?),
+        Arguments::Cifar(arguments) => Command::Cifar(arguments.typed(given)?),
         Arguments::Resume(ResumeOnDevice { arguments, device }) => {
             let (run, how) = arguments.typed()?;
             device.check()?;
@@ -162,6 +190,7 @@ where
             Command::Eval { path, logits, device }
         }
         Arguments::Inspect { path } => Command::Inspect { path },
+        Arguments::Study(arguments) => Command::Study(arguments.typed()?),
     })
 }
 
@@ -173,31 +202,57 @@ where
     clippy::result_large_err,
     reason = "the host's error, made once, at the end of the program"
 )]
-pub fn run(command: Command, out: &mut dyn Write) -> Result<Done, CommandError> {
-    match command {
-        Command::Grokking(Training { config, from, dry_run }) => {
-            let from = from.as_ref().map(|(path, take)| (path.as_path(), *take));
-            commands::train::<Grokking>(&config, from, dry_run, out)
-        }
-        Command::Resume { run, how, device } => resume(&run, how, device, out),
+pub fn run(command: Command, out: &mut dyn Write) -> Result<Ending, CommandError> {
+    let done = match command {
+        Command::Grokking(training) => train::<Grokking>(&training, out)?,
+        Command::Cifar(training) => train::<Cifar>(&training, out)?,
+        Command::Resume { run, how, device } => resume(&run, how, device, out)?,
         Command::Eval { path, logits, device } => {
             let logits = logits.as_deref();
             let (path, checkpoint) = commands::to_evaluate(&path, logits, PROGRAM, out)?;
             match checkpoint.meta.kind.as_str() {
                 GrokkingConfig::EXPERIMENT => {
-                    let adjust = |config: &mut OnDevice<_>| config.device = device;
-                    commands::eval_as::<Grokking>(&path, checkpoint, adjust, logits, out)?;
+                    commands::eval_as::<Grokking>(&path, checkpoint, on(device), logits, out)?;
+                }
+                CifarConfig::EXPERIMENT => {
+                    commands::eval_as::<Cifar>(&path, checkpoint, on(device), logits, out)?;
                 }
                 kind => return Err(other(&path, kind)),
             }
-            Ok(Done::Completed)
+            Done::Completed
         }
         Command::Inspect { path } => {
             let (path, checkpoint) = commands::to_evaluate(&path, None, PROGRAM, out)?;
             write!(out, "{}", inspect::table(&path, checkpoint)?)?;
-            Ok(Done::Completed)
+            Done::Completed
         }
-    }
+        Command::Study(study) => {
+            let known =
+                Known::default().with::<OnDevice<GrokkingConfig>>().with::<OnDevice<CifarConfig>>();
+            return commands::study_of(&study, &known, PROGRAM, out);
+        }
+    };
+    Ok(match done {
+        Done::Completed => Ending::Completed,
+        Done::Interrupted => Ending::Interrupted,
+    })
+}
+
+#[expect(
+    clippy::result_large_err,
+    reason = "the host's error, made once, at the end of the program"
+)]
+fn train<E: Experiment>(
+    Training { config, from, dry_run }: &Training<E::Config>,
+    out: &mut dyn Write,
+) -> Result<Done, CommandError> {
+    let from = from.as_ref().map(|(path, take)| (path.as_path(), *take));
+    commands::train::<E>(config, from, *dry_run, out)
+}
+
+/// Puts a configuration on a device.
+fn on<C: ExperimentConfig>(device: DeviceChoice) -> impl FnOnce(&mut OnDevice<C>) {
+    move |config| config.device = device
 }
 
 #[expect(
@@ -214,8 +269,10 @@ fn resume(
     let opened = Opened::at(&Shared::default(), folder, PROGRAM)?;
     match opened.kind() {
         GrokkingConfig::EXPERIMENT => {
-            let adjust = |config: &mut OnDevice<_>| config.device = device;
-            commands::resume_as::<Grokking>(opened, how, adjust, &stop, out)
+            commands::resume_as::<Grokking>(opened, how, on(device), &stop, out)
+        }
+        CifarConfig::EXPERIMENT => {
+            commands::resume_as::<Cifar>(opened, how, on(device), &stop, out)
         }
         kind => Err(other(folder, kind)),
     }

@@ -3,15 +3,17 @@
 //!
 //! [`OnDevice`] adds `device` to the keys of an experiment of the host; [`VarWeights`] are variables with their
 //! optimizer, as a checkpoint holds them. Names, shapes and start of the weights, the order of the data and the files
-//! are the host's, so a run or a checkpoint of one program can go on in the other: to a tolerance, since sums run in
-//! another order. In the program that made it, a run on the CPU goes on to the byte.
+//! of an experiment that both programs have are the host's, so its run or checkpoint can go on in the other: to a
+//! tolerance, since sums run in another order. In the program that made it, a run on the CPU goes on to the byte.
 
+mod cifar;
 mod config;
 mod grokking;
 mod modular;
 mod spec;
 mod weights;
 
+pub use cifar::{Cifar, CifarConfig};
 pub use config::OnDevice;
 pub use grokking::Grokking;
 pub use modular::Modular;

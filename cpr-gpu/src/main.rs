@@ -8,7 +8,7 @@ use std::{
 };
 
 use cpr_gpu::cli;
-use cpr_host::{cli::CliError, commands::Done, signals};
+use cpr_host::{cli::CliError, signals, sweep::command::Ending};
 
 /// Exit status of a command that failed.
 const FAILED: u8 = 1;
@@ -30,8 +30,9 @@ fn main() -> ExitCode {
         }
     };
     match cli::run(command, &mut io::stdout().lock()) {
-        Ok(Done::Completed) => ExitCode::SUCCESS,
-        Ok(Done::Interrupted) => ExitCode::from(signals::INTERRUPTED),
+        Ok(Ending::Completed) => ExitCode::SUCCESS,
+        Ok(Ending::Failed) => ExitCode::from(FAILED),
+        Ok(Ending::Interrupted) => ExitCode::from(signals::INTERRUPTED),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error, None);

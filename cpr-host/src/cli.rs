@@ -6,6 +6,8 @@ mod train;
 
 use std::{ffi::OsString, path::PathBuf};
 
+#[cfg(feature = "fetch")]
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use cpr_core::{AnyRegularizer, ConstraintRule};
@@ -16,6 +18,8 @@ pub use self::{
     study::{Study, StudyArguments},
     train::{ResumeArguments, TrainArguments, Training},
 };
+#[cfg(feature = "fetch")]
+use crate::fetch::DataSet;
 use crate::{
     bench::{BenchPlan, Shapes, Variant},
     config::{
@@ -91,6 +95,14 @@ pub enum Command {
     },
     /// `cpr sweep`, `report`, `list` and `compare`: many runs.
     Study(Study),
+    /// `cpr fetch NAME`.
+    #[cfg(feature = "fetch")]
+    Fetch {
+        /// The data set.
+        set: &'static DataSet,
+        /// Where it goes; `data/NAME` without.
+        out: Option<PathBuf>,
+    },
     /// `cpr conformance FILE…`.
     Conformance {
         /// The recorded trajectories, at least one.
@@ -233,6 +245,16 @@ enum Arguments {
     },
     #[command(flatten)]
     Study(StudyArguments),
+    /// Download the official files of a data set, check and unpack them; without a network, say what to put where
+    #[cfg(feature = "fetch")]
+    Fetch {
+        /// cifar10, cifar100, mnist, fashion-mnist or tinyshakespeare
+        #[arg(value_name = "NAME", hide_possible_values = true, value_parser = data_set())]
+        set: &'static DataSet,
+        /// The folder that they go to [default: data/NAME]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Replay recorded trajectories of the reference and compare step by step
     Conformance {
         /// The recorded trajectories
@@ -296,6 +318,13 @@ fn command() -> clap::Command {
         .mut_subcommand(GrokkingConfig::EXPERIMENT, GrokkingConfig::adapted)
         .mut_subcommand(ClassifyConfig::EXPERIMENT, ClassifyConfig::adapted)
         .mut_subcommand(LmConfig::EXPERIMENT, LmConfig::adapted)
+}
+
+/// The data set of a name.
+#[cfg(feature = "fetch")]
+fn data_set() -> impl TypedValueParser<Value = &'static DataSet> {
+    let names = PossibleValuesParser::new(DataSet::ALL.map(|set| set.name));
+    names.try_map(|name| DataSet::named(&name).ok_or("there is no such data set"))
 }
 
 /// What a key of an experiment means.
@@ -365,6 +394,8 @@ where
         }
         Arguments::Inspect { path } => Command::Inspect { path },
         Arguments::Study(arguments) => Command::Study(arguments.typed()?),
+        #[cfg(feature = "fetch")]
+        Arguments::Fetch { set, out } => Command::Fetch { set, out },
         Arguments::Bench { command } => {
             let BenchArguments::Step { mut shapes, only, pairs, threads, json } = command;
             at_most_1024(threads)?;

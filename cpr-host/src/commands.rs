@@ -10,6 +10,8 @@ use std::{
 
 use cpr_core::{AnyRegularizer, ConstraintRule};
 
+#[cfg(feature = "fetch")]
+use crate::fetch::{self, DataSet, FetchError, Network};
 use crate::{
     bench::{self, BenchError, BenchPlan},
     checkpoint::{Checkpoint, CheckpointError, CheckpointWriter, Latest, Meta},
@@ -74,6 +76,10 @@ pub enum CommandError {
     /// A report, a list or a comparison.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// A data set.
+    #[cfg(feature = "fetch")]
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The threads could not be started.
     #[error(transparent)]
     Workers(#[from] WorkersError),
@@ -394,14 +400,25 @@ pub fn inspect(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
 /// # Errors
 /// [`CommandError`]; the failure of a run is none.
 pub fn study(study: &Study, out: &mut dyn Write) -> Result<sweep::Ending, CommandError> {
+    let known =
+        Known::default().with::<GrokkingConfig>().with::<ClassifyConfig>().with::<LmConfig>();
+    study_of(study, &known, PROGRAM, out)
+}
+
+/// Works on many runs of the experiments that this program knows.
+///
+/// # Errors
+/// [`CommandError`]; the failure of a run is none.
+pub fn study_of(
+    study: &Study,
+    known: &Known,
+    program: &str,
+    out: &mut dyn Write,
+) -> Result<sweep::Ending, CommandError> {
     match study {
         Study::Sweep(plan) => {
             let stop = signals::watch().map_err(CommandError::Signals)?;
-            let known = Known::default()
-                .with::<GrokkingConfig>()
-                .with::<ClassifyConfig>()
-                .with::<LmConfig>();
-            return Ok(sweep::run(plan, &known, PROGRAM, &stop, out)?);
+            return Ok(sweep::run(plan, known, program, &stop, out)?);
         }
         Study::Report(plan) => {
             let report::Written { page, runs, left_out, plots, summary } = report::write(plan)?;
@@ -449,6 +466,20 @@ fn checkpoint_of(
         }
         None => Err(TrainError::NoCheckpoint { path: path.to_owned(), program }.into()),
     }
+}
+
+/// Brings a data set into a folder, `data/NAME` without one.
+///
+/// # Errors
+/// [`CommandError::Fetch`].
+#[cfg(feature = "fetch")]
+pub fn fetch(
+    set: &'static DataSet,
+    folder: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let own = Path::new("data").join(set.name);
+    Ok(fetch::fetch(set, folder.unwrap_or(&own), &Network, out)?)
 }
 
 /// Replays recorded trajectories and compares; with `json` one JSON document. Returns whether all passed.

@@ -6,6 +6,7 @@ pub mod error;
 pub mod idx;
 pub mod images;
 pub mod modular;
+pub mod scale;
 pub mod text;
 pub mod tokens;
 

@@ -24,6 +24,8 @@ pub mod conformance;
 pub mod data;
 #[cfg(feature = "cli")]
 pub mod experiment;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod import;
 pub mod inspect;
 #[cfg(feature = "cli")]

@@ -88,6 +88,11 @@ fn run(command: Command) -> anyhow::Result<u8> {
                 Ending::Interrupted => signals::INTERRUPTED,
             });
         }
+        #[cfg(feature = "fetch")]
+        Command::Fetch { set, out: folder } => {
+            commands::fetch(set, folder.as_deref(), out)?;
+            Done::Completed
+        }
         Command::Conformance { files, json } => {
             let passed = commands::conformance(&files, json, out)?;
             return Ok(if passed { 0 } else { FAILED });

@@ -59,15 +59,21 @@ impl Workers {
     ///
     /// If the operating system refuses the threads.
     pub fn new(threads: NonZeroUsize) -> Result<Self, WorkersError> {
-        let pool = if threads == NonZeroUsize::MIN {
-            Pool::Inline
-        } else {
-            let builder = ThreadPoolBuilder::new()
-                .num_threads(threads.get())
-                .thread_name(|index| format!("worker-{index}"));
-            Pool::Own(builder.build().map_err(|source| WorkersError { threads, source })?)
-        };
-        Ok(Self { pool })
+        if threads == NonZeroUsize::MIN { Ok(Self::inline()) } else { Self::apart(threads) }
+    }
+
+    /// As [`new`](Self::new), but a single thread is a pool too: code inside [`run`](Self::run) that takes the threads it
+    /// is called in, such as that over [`shared`](Self::shared) workers, then has one and not every core.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn apart(threads: NonZeroUsize) -> Result<Self, WorkersError> {
+        let builder = ThreadPoolBuilder::new()
+            .num_threads(threads.get())
+            .thread_name(|index| format!("worker-{index}"));
+        let pool = builder.build().map_err(|source| WorkersError { threads, source })?;
+        Ok(Self { pool: Pool::Own(pool) })
     }
 
     /// One worker for each core that this process may use.

@@ -28,6 +28,8 @@ pub enum Stream {
     Dropout = 3,
     /// Text that is made from a model; index 0.
     Sample = 4,
+    /// How images are cropped and mirrored; the index is the step, the part the place in its batch.
+    Augment = 5,
     /// The random settings of a sweep; the index is the sample.
     Draws = 16,
 }

@@ -20,7 +20,7 @@ use cpr_host::{
         section::{self, Section},
     },
     optim::{StateError, constraint_of},
-    parallel::Workers,
+    parallel::{Workers, WorkersError},
     param::ParamLayout,
     train::{Constraints, Take, Taken, Target, TrainError},
 };
@@ -29,15 +29,19 @@ use super::{SpecParams, failed};
 use crate::{
     Counters, GroupReport, Groups, Optim, Outcome, Reports,
     group::{ParameterState, Values},
-    optim::host_values,
+    grouping,
+    optim::{Member, host_values},
 };
 
 /// The constraint of each parameter that has one.
 type ByParameter = Vec<Option<Constraint<AnyRegularizer>>>;
 
 /// Parameters as f32 variables on one device, and the optimizer over them.
+///
+/// Variables that the optimizer never steps, such as the running statistics of a batch norm, are part of a checkpoint.
 #[derive(Debug)]
 pub struct VarWeights {
+    /// Of the variables that are stepped.
     layout: ParamLayout,
     vars: Vec<Var>,
     /// The optimizer's name in the configuration.
@@ -68,18 +72,28 @@ impl VarWeights {
         layout: &ParamLayout,
         theta: &[f32],
     ) -> Result<Self, TrainError> {
-        let params = SpecParams::new(optim)?;
-        let spec = *params.spec();
         let mut vars = Vec::with_capacity(layout.params().len());
         for param in layout.params() {
             let values = theta.get(param.range.clone()).unwrap_or_default();
             let var = Var::from_slice(values, param.shape.as_slice(), device).map_err(failed)?;
-            vars.push(var);
+            vars.push((param.name.clone(), var));
         }
-        let workers = match NonZeroUsize::new(run.threads) {
-            Some(threads) => Workers::new(threads)?,
-            None => Workers::available()?,
-        };
+        Self::over(run, optim, device, vars)
+    }
+
+    /// These variables of that device, by their names, before the first step.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and names or variables that occur twice.
+    pub fn over(
+        run: &RunConfig,
+        optim: &OptimConfig,
+        device: &Device,
+        named: Vec<(String, Var)>,
+    ) -> Result<Self, TrainError> {
+        let params = SpecParams::new(optim)?;
+        let spec = *params.spec();
+        let workers = Self::workers_of(run)?;
         let groups = match optim.constraint.regularize_embeddings {
             true => Groups::with_embeddings(),
             false => Groups::default(),
@@ -91,12 +105,14 @@ impl VarWeights {
         if let Some(clip) = spec.clip {
             builder = builder.clip(clip);
         }
-        let names = layout.params().iter().map(|param| param.name.clone());
-        // In the order of the layout, in which sums over all parameters run on the host too.
-        let optimizer = builder.from_named(names.zip(vars.clone())).map_err(failed)?;
+        // In the order given, in which sums over all parameters run on the host too.
+        let optimizer = builder.from_named(named).map_err(failed)?;
+        let members = optimizer.members.iter().map(|Member { name, var, .. }| {
+            (name.clone(), var.dims().to_vec(), grouping::kind(name, var.rank()))
+        });
         let mut weights = Self {
-            layout: layout.clone(),
-            vars,
+            layout: ParamLayout::new(members).map_err(TrainError::other)?,
+            vars: optimizer.members.iter().map(|member| member.var.clone()).collect(),
             name: optim.optimizer.to_string(),
             optimizer,
             workers,
@@ -105,6 +121,32 @@ impl VarWeights {
         };
         weights.start_rescaling()?;
         Ok(weights)
+    }
+
+    /// The threads of a run: layers and candle's products take those of the pool that they run in, also if it is one.
+    ///
+    /// # Errors
+    /// If the operating system refuses the threads.
+    pub fn workers_of(run: &RunConfig) -> Result<Workers, WorkersError> {
+        let available = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Workers::apart(NonZeroUsize::new(run.threads).unwrap_or_else(available))
+    }
+
+    /// Names and shapes of the variables.
+    #[must_use]
+    pub const fn layout(&self) -> &ParamLayout {
+        &self.layout
+    }
+
+    /// The parameter whose R, κ and λ a plot shows where the experiment has no choice of its own: the largest one that is
+    /// constrained, of equal ones the first.
+    ///
+    /// # Errors
+    /// Those of a device.
+    pub fn largest(&self) -> Result<Option<String>, TrainError> {
+        let size = |name: &str| self.layout.get(name).map_or(0, |param| param.range.len());
+        let constrained = self.reports()?.into_iter().map(|(name, _)| name);
+        Ok(constrained.rev().max_by_key(|name| size(name)))
     }
 
     /// The variables, in the order of the layout.
@@ -180,8 +222,26 @@ impl VarWeights {
         self.optimizer.counters().map_err(failed)
     }
 
+    /// Copies of the variables that are not stepped, for [`put_back`](Self::put_back).
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn frozen(&self) -> Result<Vec<Tensor>, TrainError> {
+        let copies = self.optimizer.frozen.iter().map(|(_, var)| var.as_detached_tensor().copy());
+        copies.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    /// Undoes what a forward pass wrote into the variables that are not stepped, after a step that was skipped.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn put_back(&self, frozen: &[Tensor]) -> Result<(), TrainError> {
+        let mut frozen = self.optimizer.frozen.iter().zip(frozen);
+        frozen.try_for_each(|((_, var), values)| var.set(values)).map_err(failed)
+    }
+
     fn named(&self) -> impl Iterator<Item = (&str, &Var)> {
-        self.layout.params().iter().map(|param| param.name.as_str()).zip(&self.vars)
+        self.optimizer.members.iter().map(|member| (member.name.as_str(), &member.var))
     }
 
     fn first_bad_gradient(&self, grads: &GradStore) -> Result<Option<String>, TrainError> {
@@ -229,11 +289,11 @@ impl VarWeights {
     fn take_moments(&self, tensors: &mut Tensors) -> Option<Vec<Vec<Values>>> {
         let mut whole = true;
         let mut taken = Vec::with_capacity(self.vars.len());
-        for (member, param) in self.optimizer.members.iter().zip(self.layout.params()) {
+        for member in &self.optimizer.members {
             let mut moments = Vec::new();
             for moment in member.base.moments() {
                 // What is missing is remembered, and named at the end of the binding.
-                match tensors.take_moment::<f32>(&param.name, moment, &param.shape) {
+                match tensors.take_moment::<f32>(&member.name, moment, member.var.dims()) {
                     Ok(values) => moments.push(Values::F32(values)),
                     Err(_) => whole = false,
                 }
@@ -253,19 +313,18 @@ impl VarWeights {
     ) -> Result<(ByParameter, Vec<String>), TrainError> {
         let own = self.optimizer.engine.constraints().map_err(failed)?;
         let (mut constraints, mut fresh) = (Vec::with_capacity(own.len()), Vec::new());
-        for ((own, param), theta) in own.into_iter().zip(self.layout.params()).zip(theta) {
+        for ((own, (name, _)), theta) in own.into_iter().zip(self.named()).zip(theta) {
             let Some(own) = own else {
                 constraints.push(None);
                 continue;
             };
-            let name = &param.name;
             let record = if wanted(name) { tensors.take_constraint(name).ok() } else { None };
             constraints.push(Some(match record.map(|record| constraint_of(&own, name, &record)) {
                 Some(Err(error)) if !partial => return Err(error.into()),
                 Some(Ok(taken)) => taken,
                 None | Some(Err(_)) => {
-                    fresh.push(name.clone());
-                    let parameter = || name.clone();
+                    fresh.push(name.to_owned());
+                    let parameter = || name.to_owned();
                     own.rule()
                         .start_from(theta)
                         .map_err(|source| StateError::Start { parameter: parameter(), source })?
@@ -297,7 +356,8 @@ impl Weights for VarWeights {
     }
 
     fn first_non_finite(&self) -> Result<Option<String>, TrainError> {
-        for (name, var) in self.named() {
+        let frozen = self.optimizer.frozen.iter().map(|(name, var)| (name.as_str(), var));
+        for (name, var) in self.named().chain(frozen) {
             if !all_finite(&values(var)?) {
                 return Ok(Some(name.to_owned()));
             }
@@ -332,17 +392,18 @@ impl Weights for VarWeights {
         target: Target,
     ) -> Result<Taken, TrainError> {
         let mut names = BTreeSet::new();
-        let mut theta = Vec::with_capacity(self.vars.len());
-        for (param, var) in self.layout.params().iter().zip(&self.vars) {
-            // What is missing is remembered, and named at the end of the binding.
-            theta.push(match tensors.take_f32(&param.name, &param.shape) {
-                Ok(stored) => {
-                    names.insert(param.name.as_str());
-                    stored
-                }
-                Err(_) => values(var)?,
-            });
-        }
+        // What is missing is remembered, and named at the end of the binding.
+        let mut stored = |name: &str, var: &Var| match tensors.take_f32(name, var.dims()) {
+            Ok(stored) => {
+                names.insert(name.to_owned());
+                Ok(stored)
+            }
+            Err(_) => values(var),
+        };
+        let theta = self.named().map(|(name, var)| stored(name, var));
+        let theta = theta.collect::<Result<Vec<_>, _>>()?;
+        let frozen = self.optimizer.frozen.iter().map(|(name, var)| stored(name, var));
+        let frozen = frozen.collect::<Result<Vec<_>, _>>()?;
         if take.reset_optimizer {
             tensors.discard_optimizer();
         }
@@ -373,6 +434,10 @@ impl Weights for VarWeights {
         let norm = section::rescale_norm(path, meta)?;
         let weights = names.len();
 
+        for ((_, var), values) in self.optimizer.frozen.iter().zip(frozen) {
+            let values = Tensor::from_vec(values, var.shape(), &self.device);
+            values.and_then(|values| var.set(&values)).map_err(failed)?;
+        }
         let mut moments = moments.map(Vec::into_iter);
         for (index, (theta, constraint)) in theta.into_iter().zip(constraints).enumerate() {
             let own = self.optimizer.engine.read(index).map_err(failed)?;

@@ -146,7 +146,7 @@ fn either_program_evaluates_and_goes_on_with_the_runs_of_the_other() {
 }
 
 /// Shape and values of the one tensor of a file.
-fn safetensors_of(bytes: &[u8]) -> (Vec<usize>, Vec<f32>) {
+pub(super) fn safetensors_of(bytes: &[u8]) -> (Vec<usize>, Vec<f32>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("logits.safetensors");
     fs::write(&path, bytes).unwrap();

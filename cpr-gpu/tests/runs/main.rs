@@ -4,6 +4,7 @@
     reason = "what a test and its tools need and do not get fails the test"
 )]
 
+mod cifar;
 mod commands;
 mod host;
 mod resume;
@@ -24,8 +25,13 @@ const TINY: &str = "--p 11 --dim 16 --heads 2 --batch 16 --steps 60 --eval-every
 
 /// The command of a tiny run with these flags, in place of its own of that name.
 fn grokking(flags: &str) -> String {
-    let mut line = format!("grokking {flags}");
-    let own: Vec<_> = TINY.split_whitespace().collect();
+    with_flags("grokking", TINY, flags)
+}
+
+/// The command of an experiment with these flags, and with those of its `own` that are not among them.
+fn with_flags(experiment: &str, own: &str, flags: &str) -> String {
+    let mut line = format!("{experiment} {flags}");
+    let own: Vec<_> = own.split_whitespace().collect();
     for pair in own.chunks(2) {
         if !flags.split_whitespace().any(|flag| flag == pair[0]) {
             line.push_str(&format!(" {}", pair.join(" ")));

@@ -93,6 +93,16 @@ pub enum DataError {
         /// What that holds.
         expected: String,
     },
+    /// A document that is none.
+    #[error("{} cannot be understood: {what}: {next}", path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// A folder without the files of a data set.
     #[error("{} holds no data set: {next}", path.display())]
     Folder {

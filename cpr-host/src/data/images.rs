@@ -40,6 +40,14 @@ impl Images {
         self.labels.is_empty()
     }
 
+    /// Leaves the first `count` images; 0 leaves all.
+    pub fn truncate(&mut self, count: usize) {
+        if count != 0 {
+            self.labels.truncate(count);
+            self.pixels.truncate(self.labels.len() * self.size());
+        }
+    }
+
     /// Bytes of an image.
     #[must_use]
     pub const fn size(&self) -> usize {

@@ -10,6 +10,7 @@ use crate::{
     data::{
         batches::{Batches, Cursor},
         images::{ImageData, Images},
+        scale::Scale,
     },
     model::{
         Outcome,
@@ -36,37 +37,6 @@ pub struct Classify {
     weights: FlatWeights,
     batches: Batches,
     indices: Vec<usize>,
-}
-
-/// The linear map that gives every channel of the training images mean 0 and deviation 1.
-#[derive(Debug)]
-struct Scale {
-    /// What each value of a byte becomes, for each channel.
-    values: Vec<[f32; 256]>,
-}
-
-impl Scale {
-    fn of(images: &Images) -> Self {
-        let plane = images.height * images.width;
-        let mut counts = vec![[0_u64; 256]; images.channels];
-        for (index, pixels) in images.pixels.chunks_exact(plane).enumerate() {
-            let counts = &mut counts[index % images.channels];
-            pixels.iter().for_each(|&pixel| counts[usize::from(pixel)] += 1);
-        }
-        let values = counts.iter().map(|counts| {
-            // The levels are the bytes; all sums are of integers below 2⁵³.
-            let levels = || (0_u32..256).map(f64::from).zip(counts);
-            let count = counts.iter().sum::<u64>() as f64;
-            let mean = levels().map(|(level, &n)| level * n as f64).sum::<f64>() / count;
-            let square = |level: f64| (level - mean) * (level - mean);
-            let variance =
-                levels().map(|(level, &n)| square(level) * n as f64).sum::<f64>() / count;
-            // A channel of one value becomes 0.
-            let deviation = if variance > 0.0 { variance.sqrt() } else { 1.0 };
-            std::array::from_fn(|level| ((level as f64 - mean) / deviation) as f32)
-        });
-        Self { values: values.collect() }
-    }
 }
 
 /// Some images as examples.
@@ -97,7 +67,7 @@ impl Examples<f32> for Scaled<'_> {
         let pixels = self.images.image(self.place(index));
         let plane = self.images.height * self.images.width;
         let planes = pixels.chunks_exact(plane).zip(out.chunks_exact_mut(plane));
-        for ((pixels, out), values) in planes.zip(&self.scale.values) {
+        for ((pixels, out), values) in planes.zip(self.scale.channels()) {
             out.iter_mut().zip(pixels).for_each(|(x, &pixel)| *x = values[usize::from(pixel)]);
         }
     }
@@ -129,10 +99,7 @@ impl Experiment for Classify {
         config.check()?;
         let mut data = ImageData::open(&config.data)?;
         let images = &mut data.train;
-        if config.train_images != 0 {
-            images.labels.truncate(config.train_images);
-            images.pixels.truncate(images.labels.len() * images.size());
-        }
+        images.truncate(config.train_images);
         let scale = Scale::of(images);
         let mut widths = vec![images.size()];
         widths.extend(&config.hidden.0);
@@ -206,19 +173,8 @@ impl Experiment for Classify {
     }
 
     fn finish(&mut self, rows: &[Row]) -> Result<Finish, TrainError> {
-        let summary = Summary::of(rows);
         let (_, confusion) = self.outcomes()?;
-        let mut json = json!(summary);
-        json["confusion"] = confusion.counts.chunks(confusion.classes).collect();
-        let upper = curves::Upper {
-            axis: "accuracy (%)",
-            factor: 100.0,
-            columns: &[("train", "train/accuracy"), ("validation", "validation/accuracy")],
-        };
-        let title = format!("{}: accuracy", self.data.format);
-        let figure = curves::figure(&title, rows, upper, plotted(&self.weights)?.as_deref())?;
-        let table = format!("{}\n{}", summary.table(), table(&confusion));
-        Ok(Finish { json: format!("{json:#}\n"), table, figure })
+        finish(self.data.format, rows, &confusion, plotted(&self.weights)?.as_deref())
     }
 
     fn evaluation(&mut self) -> Result<String, TrainError> {
@@ -227,8 +183,33 @@ impl Experiment for Classify {
     }
 }
 
+/// Summary and figure of a run on images of this format, with these metrics, and with what was taken for what in the
+/// end; the figure shows R, κ and λ of the parameter `plotted`, where there is one.
+///
+/// # Errors
+/// [`TrainError`]: rows without the columns that are drawn.
+pub fn finish(
+    format: &str,
+    rows: &[Row],
+    confusion: &Confusion,
+    plotted: Option<&str>,
+) -> Result<Finish, TrainError> {
+    let summary = Summary::of(rows);
+    let mut json = json!(summary);
+    json["confusion"] = confusion.counts.chunks(confusion.classes).collect();
+    let upper = curves::Upper {
+        axis: "accuracy (%)",
+        factor: 100.0,
+        columns: &[("train", "train/accuracy"), ("validation", "validation/accuracy")],
+    };
+    let figure = curves::figure(&format!("{format}: accuracy"), rows, upper, plotted)?;
+    let table = format!("{}\n{}", summary.table(), table(confusion));
+    Ok(Finish { json: format!("{json:#}\n"), table, figure })
+}
+
 /// What was taken for what in the validation images: a row for each label, or the pairs confused most.
-fn table(confusion: &Confusion) -> String {
+#[must_use]
+pub fn table(confusion: &Confusion) -> String {
     let Confusion { classes, counts } = confusion;
     let mut text = String::new();
     // Writing to a string cannot fail.

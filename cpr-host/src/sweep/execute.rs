@@ -14,6 +14,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use toml::Value;
 
 use super::{PlannedRun, State, Status, SweepError, SweepFolder};
 use crate::signals::INTERRUPTED;
@@ -244,7 +245,14 @@ fn start<'a>(
         State::Failed(message) => return Ok(Start::Ended(Ended::FailedBefore(message))),
         // Of a run that is claimed nobody says so.
         State::Busy => return Ok(Start::Busy),
-        State::Begun => vec!["resume".into(), path.clone().into_os_string()],
+        State::Begun => {
+            let mut arguments = vec!["resume".into(), path.clone().into_os_string()];
+            // Which is of the process, so that the run's own configuration does not hold it.
+            if let Some(Value::String(device)) = run.keys.get("device") {
+                arguments.extend(["--device".into(), device.into()]);
+            }
+            arguments
+        }
         State::New => {
             folder.clear(&run.name)?;
             folder.write_config(run)?;
