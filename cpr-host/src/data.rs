@@ -7,6 +7,10 @@ pub mod idx;
 pub mod images;
 pub mod modular;
 pub mod text;
+#[cfg(feature = "cli")]
+pub mod token_folder;
+#[cfg(feature = "cli")]
+pub mod tokenizer;
 pub mod tokens;
 
 pub use error::DataError;

@@ -93,6 +93,16 @@ pub enum DataError {
         /// What that holds.
         expected: String,
     },
+    /// A document that is none.
+    #[error("{} cannot be understood: {what}: {next}", path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// A folder without the files of a data set.
     #[error("{} holds no data set: {next}", path.display())]
     Folder {
@@ -107,7 +117,7 @@ pub enum DataError {
 pub(super) const AGAIN: &str = "download or make it again";
 
 impl DataError {
-    pub(super) fn read(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         let next = match source.kind() {
             io::ErrorKind::UnexpectedEof => "it was cut while it was read: run again".to_owned(),
             io::ErrorKind::NotFound => {
