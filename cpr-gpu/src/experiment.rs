@@ -7,12 +7,18 @@
 //! another order. In the program that made it, a run on the CPU goes on to the byte.
 
 mod config;
+mod corpus;
+mod finetune;
+mod gpt2;
 mod grokking;
 mod modular;
 mod spec;
 mod weights;
 
 pub use config::OnDevice;
+pub use corpus::{Corpus, CorpusKeys, Sequences, Which};
+pub use finetune::{Finetune, FinetuneKeys, Targets, merge};
+pub use gpt2::{Gpt2Keys, Gpt2Run, Precision, Size, dry_run, sample};
 pub use grokking::Grokking;
 pub use modular::Modular;
 pub use spec::SpecParams;

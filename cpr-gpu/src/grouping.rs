@@ -203,7 +203,7 @@ fn is_running_statistic(name: &str) -> bool {
 }
 
 /// What a parameter is for, by its name and rank.
-fn kind(name: &str, rank: usize) -> ParamKind {
+pub(crate) fn kind(name: &str, rank: usize) -> ParamKind {
     let name = name.to_lowercase();
     let mut segments = name.rsplit(['.', '/']);
     let last = segments.next().unwrap_or_default();

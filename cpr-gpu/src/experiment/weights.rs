@@ -107,6 +107,23 @@ impl VarWeights {
         Ok(weights)
     }
 
+    /// Names and shapes of the variables.
+    #[must_use]
+    pub const fn layout(&self) -> &ParamLayout {
+        &self.layout
+    }
+
+    /// The parameter whose R, κ and λ a plot shows where the experiment has no choice of its own: the largest one that is
+    /// constrained, of equal ones the first.
+    ///
+    /// # Errors
+    /// Those of a device.
+    pub fn largest(&self) -> Result<Option<String>, TrainError> {
+        let size = |name: &str| self.layout.get(name).map_or(0, |param| param.range.len());
+        let constrained = self.reports()?.into_iter().map(|(name, _)| name);
+        Ok(constrained.rev().max_by_key(|name| size(name)))
+    }
+
     /// The variables, in the order of the layout.
     #[must_use]
     pub fn vars(&self) -> &[Var] {

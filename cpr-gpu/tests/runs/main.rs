@@ -5,6 +5,8 @@
 )]
 
 mod commands;
+mod finetune;
+mod gpt2;
 mod host;
 mod resume;
 
