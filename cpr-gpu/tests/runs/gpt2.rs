@@ -161,6 +161,19 @@ fn evaluated_and_inspected() {
 }
 
 #[test]
+fn the_files_of_the_papers_runs_are_understood() {
+    let place = Place::new();
+    for (name, part) in
+        [("adamw", "adamw"), ("kappa-ws", "warm-start=2x"), ("kappa-ip", "inflection")]
+    {
+        let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs");
+        let said = place.cpr_gpu(&format!("gpt2 --config {configs}/gpt2-{name}.toml --dry-run"));
+        assert!(said.contains("GPT-2 768/12/12") && said.contains(part), "{said}");
+        assert!(said.contains("\n123653376 parameters\n"), "{said}");
+    }
+}
+
+#[test]
 fn text_is_made_of_a_checkpoint_of_every_unit() {
     for unit in ["characters", "bytes", "gpt2"] {
         let place = place();

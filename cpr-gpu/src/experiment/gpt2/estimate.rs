@@ -64,12 +64,18 @@ fn memory(keys: &Gpt2Keys, model: Gpt2Config, layout: &ParamLayout) -> Result<St
     let base = SpecParams::new(&keys.optim)?.base(None).map_err(TrainError::other)?;
     let moments = base.moments().len() as u64;
     let copies = if keys.corpus.accumulate > 1 { 2 } else { 1 };
-    let activations = activations(model, keys.corpus.sequences(), keys.recompute);
+    let sequences = keys.corpus.sequences();
+    let activations = activations(model, sequences, keys.recompute);
+    // Candle adds to a sum of zeros: the sum, what is added and the outcome are there at once.
+    let logits = (sequences * model.context * model.vocabulary) as u64;
+    let largest = layout.params().iter().map(|param| param.range.len() as u64).max();
+    let sums = 2 * logits.max(largest.unwrap_or_default());
     let parts = [
         ("weights", elements * FLOAT),
         ("gradients", copies * elements * FLOAT),
         ("moments of the optimizer", moments * elements * FLOAT),
         ("activations", activations * FLOAT),
+        ("sums of gradients", sums * FLOAT),
     ];
     let mut text = format!("{elements} parameters\n");
     let total: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
