@@ -8,10 +8,13 @@ use std::{
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use cpr_host::{
-    cli::{CliError, ResumeArguments, Study, StudyArguments, TrainArguments, Training, explain},
+    cli::{
+        CliError, ResumeArguments, SampleArguments, Study, StudyArguments, TrainArguments,
+        Training, explain,
+    },
     commands::{self, CommandError, Done},
     config::{ExperimentConfig, GrokkingConfig},
-    experiment::Experiment,
+    experiment::{Experiment, lm::Sampling},
     inspect, signals,
     store::Shared,
     sweep::{Known, command::Ending},
@@ -20,7 +23,10 @@ use cpr_host::{
 
 use crate::{
     device::DeviceChoice,
-    experiment::{Cifar, CifarConfig, Grokking, OnDevice},
+    experiment::{
+        Cifar, CifarConfig, Finetune, FinetuneKeys, Gpt2Keys, Gpt2Run, Grokking, OnDevice, dry_run,
+        merge, sample,
+    },
 };
 
 /// The name of the program, for messages.
@@ -33,6 +39,28 @@ pub enum Command {
     Grokking(Training<OnDevice<GrokkingConfig>>),
     /// `cpr-gpu cifar`.
     Cifar(Training<OnDevice<CifarConfig>>),
+    /// `cpr-gpu gpt2`.
+    Gpt2(Training<OnDevice<Gpt2Keys>>),
+    /// `cpr-gpu finetune`.
+    Finetune(Training<OnDevice<FinetuneKeys>>),
+    /// `cpr-gpu merge RUN|CHECKPOINT`.
+    Merge {
+        /// The run folder or checkpoint.
+        path: PathBuf,
+        /// The folder to make.
+        folder: PathBuf,
+    },
+    /// `cpr-gpu sample RUN|CHECKPOINT`.
+    Sample {
+        /// The run folder or checkpoint.
+        path: PathBuf,
+        /// What to make, and how.
+        how: Sampling,
+        /// Threads, 0 for all cores.
+        threads: usize,
+        /// Where the network runs.
+        device: DeviceChoice,
+    },
     /// `cpr-gpu resume RUN`.
     Resume {
         /// The run folder.
@@ -72,6 +100,24 @@ Examples:
 The results of each run go to a folder of their own below runs/, in the form that `cpr` has; either program reads the \
 other's runs and checkpoints.";
 
+const GPT2: &str = "\
+The flags from --seed on are also the keys of --config and --set, with underscores. The defaults are the paper's recipe \
+for OpenWebText. --dry-run estimates the memory, of any size, without making a weight.
+
+Examples:
+  cpr tokens input.txt --out data && cpr-gpu gpt2 --data data --device cuda
+  cpr-gpu gpt2 --data input.txt --layers 4 --heads 4 --width 128 --context 64 --steps 2000 --warmup 100
+  cpr-gpu gpt2 --size xl --dry-run
+  cpr-gpu gpt2 --data data --rotary 0 --from gpt2/model.safetensors --reset-optimizer";
+
+const FINETUNE: &str = "\
+The flags from --seed on are also the keys of --config and --set, with underscores. The model's own weights stay as they \
+are; checkpoints hold what is added to them.
+
+Examples:
+  cpr-gpu finetune --model gpt2 --data articles.txt --rank 16 --alpha 16 --batch 8
+  cpr-gpu merge runs/finetune/RUN --out gpt2-articles";
+
 const KEYS: &str = "\
 The flags from --seed on are also the keys of --config and --set, with underscores, as those of `cpr grokking`. \
 Later layers win: defaults, --config, flags, --set.
@@ -110,6 +156,23 @@ enum Arguments {
     /// Train a residual network on small images: CIFAR-10, CIFAR-100, MNIST, or a folder of images for each class
     #[command(after_help = CIFAR, allow_negative_numbers = true)]
     Cifar(Box<TrainArguments<OnDevice<CifarConfig>>>),
+    /// Train a GPT-2 on a text or on files of tokens
+    #[command(after_help = GPT2, allow_negative_numbers = true)]
+    Gpt2(Box<TrainArguments<OnDevice<Gpt2Keys>>>),
+    /// Train low-rank additions (LoRA) to a GPT-2 from Hugging Face's files
+    #[command(after_help = FINETUNE, allow_negative_numbers = true)]
+    Finetune(Box<TrainArguments<OnDevice<FinetuneKeys>>>),
+    /// Write the network of a `cpr-gpu finetune` run with its additions merged, in Hugging Face's format
+    Merge {
+        /// The run folder or checkpoint file
+        #[arg(value_name = "RUN|CHECKPOINT")]
+        path: PathBuf,
+        /// The folder to make: model.safetensors and config.json
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Make text from a checkpoint of `cpr-gpu gpt2`
+    Sample(SampleOnDevice),
     /// Go on with a run from its last checkpoint, on the CPU to the same bytes as without the break; or make it longer
     Resume(ResumeOnDevice),
     /// Evaluate a run's last checkpoint, or a checkpoint file
@@ -143,11 +206,22 @@ struct ResumeOnDevice {
     device: DeviceChoice,
 }
 
+#[derive(Clone, Debug, Args)]
+struct SampleOnDevice {
+    #[command(flatten)]
+    arguments: SampleArguments,
+    /// Where the network runs: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Cpu)]
+    device: DeviceChoice,
+}
+
 /// The commands, each experiment's flags with its own defaults.
 fn command() -> clap::Command {
     Cli::command()
         .mut_subcommand(GrokkingConfig::EXPERIMENT, OnDevice::<GrokkingConfig>::adapted)
         .mut_subcommand(CifarConfig::EXPERIMENT, OnDevice::<CifarConfig>::adapted)
+        .mut_subcommand(Gpt2Keys::EXPERIMENT, OnDevice::<Gpt2Keys>::adapted)
+        .mut_subcommand(FinetuneKeys::EXPERIMENT, OnDevice::<FinetuneKeys>::adapted)
 }
 
 /// What a key of an experiment means.
@@ -155,6 +229,8 @@ fn help_of(command: &str, key: &str) -> Option<String> {
     match command {
         GrokkingConfig::EXPERIMENT => OnDevice::<GrokkingConfig>::help_of(key),
         CifarConfig::EXPERIMENT => OnDevice::<CifarConfig>::help_of(key),
+        Gpt2Keys::EXPERIMENT => OnDevice::<Gpt2Keys>::help_of(key),
+        FinetuneKeys::EXPERIMENT => OnDevice::<FinetuneKeys>::help_of(key),
         _ => None,
     }
 }
@@ -180,6 +256,14 @@ where
     Ok(match command {
         Arguments::Grokking(arguments) => Command::Grokking(arguments.typed(given)?),
         Arguments::Cifar(arguments) => Command::Cifar(arguments.typed(given)?),
+        Arguments::Gpt2(arguments) => Command::Gpt2(arguments.typed(given)?),
+        Arguments::Finetune(arguments) => Command::Finetune(arguments.typed(given)?),
+        Arguments::Merge { path, out } => Command::Merge { path, folder: out },
+        Arguments::Sample(SampleOnDevice { arguments, device }) => {
+            let (path, how, threads) = arguments.typed()?;
+            device.check()?;
+            Command::Sample { path, how, threads, device }
+        }
         Arguments::Resume(ResumeOnDevice { arguments, device }) => {
             let (run, how) = arguments.typed()?;
             device.check()?;
@@ -206,6 +290,23 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Ending, CommandError
     let done = match command {
         Command::Grokking(training) => train::<Grokking>(&training, out)?,
         Command::Cifar(training) => train::<Cifar>(&training, out)?,
+        Command::Gpt2(Training { config, from: None, dry_run: true }) => {
+            dry_run(&config, out)?;
+            Done::Completed
+        }
+        Command::Gpt2(training) => train::<Gpt2Run>(&training, out)?,
+        Command::Finetune(training) => train::<Finetune>(&training, out)?,
+        Command::Merge { path, folder } => {
+            let (path, checkpoint) = commands::to_evaluate(&path, None, PROGRAM, out)?;
+            merge(&path, checkpoint, &folder, out)?;
+            Done::Completed
+        }
+        Command::Sample { path, how, threads, device } => {
+            commands::sample_by(&path, PROGRAM, threads, out, |path, checkpoint, workers| {
+                sample(path, checkpoint, &how, workers, device)
+            })?;
+            Done::Completed
+        }
         Command::Resume { run, how, device } => resume(&run, how, device, out)?,
         Command::Eval { path, logits, device } => {
             let logits = logits.as_deref();
@@ -217,6 +318,12 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Ending, CommandError
                 CifarConfig::EXPERIMENT => {
                     commands::eval_as::<Cifar>(&path, checkpoint, on(device), logits, out)?;
                 }
+                Gpt2Keys::EXPERIMENT => {
+                    commands::eval_as::<Gpt2Run>(&path, checkpoint, on(device), logits, out)?;
+                }
+                FinetuneKeys::EXPERIMENT => {
+                    commands::eval_as::<Finetune>(&path, checkpoint, on(device), logits, out)?;
+                }
                 kind => return Err(other(&path, kind)),
             }
             Done::Completed
@@ -227,8 +334,11 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Ending, CommandError
             Done::Completed
         }
         Command::Study(study) => {
-            let known =
-                Known::default().with::<OnDevice<GrokkingConfig>>().with::<OnDevice<CifarConfig>>();
+            let known = Known::default()
+                .with::<OnDevice<GrokkingConfig>>()
+                .with::<OnDevice<CifarConfig>>()
+                .with::<OnDevice<Gpt2Keys>>()
+                .with::<OnDevice<FinetuneKeys>>();
             return commands::study_of(&study, &known, PROGRAM, out);
         }
     };
@@ -273,6 +383,10 @@ fn resume(
         }
         CifarConfig::EXPERIMENT => {
             commands::resume_as::<Cifar>(opened, how, on(device), &stop, out)
+        }
+        Gpt2Keys::EXPERIMENT => commands::resume_as::<Gpt2Run>(opened, how, on(device), &stop, out),
+        FinetuneKeys::EXPERIMENT => {
+            commands::resume_as::<Finetune>(opened, how, on(device), &stop, out)
         }
         kind => Err(other(folder, kind)),
     }

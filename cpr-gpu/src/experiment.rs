@@ -8,6 +8,9 @@
 
 mod cifar;
 mod config;
+mod corpus;
+mod finetune;
+mod gpt2;
 mod grokking;
 mod modular;
 mod spec;
@@ -15,6 +18,9 @@ mod weights;
 
 pub use cifar::{Cifar, CifarConfig};
 pub use config::OnDevice;
+pub use corpus::{Corpus, CorpusKeys, Sequences, Which};
+pub use finetune::{Finetune, FinetuneKeys, Targets, merge};
+pub use gpt2::{Gpt2Keys, Gpt2Run, Precision, Size, dry_run, sample};
 pub use grokking::Grokking;
 pub use modular::Modular;
 pub use spec::SpecParams;

@@ -1,7 +1,9 @@
 //! The command line: arguments in, typed commands out.
 
 mod error;
+mod sample;
 mod study;
+mod tokens;
 mod train;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -12,11 +14,15 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use cpr_core::{AnyRegularizer, ConstraintRule};
 
-use self::error::{at_most_1024, usage};
 pub use self::{
     error::{CliError, explain},
+    sample::SampleArguments,
     study::{Study, StudyArguments},
     train::{ResumeArguments, TrainArguments, Training},
+};
+use self::{
+    error::{at_most_1024, usage},
+    tokens::TokensArguments,
 };
 #[cfg(feature = "fetch")]
 use crate::fetch::DataSet;
@@ -26,6 +32,7 @@ use crate::{
         ClassifyConfig, ExperimentConfig, GrokkingConfig, KappaInit, LmConfig, RegularizerChoice,
     },
     experiment::lm::Sampling,
+    tokenize::TokenPlan,
     train::{Resume, Take},
 };
 
@@ -54,6 +61,8 @@ pub enum Command {
         /// Threads, 0 for all cores.
         threads: usize,
     },
+    /// `cpr tokens FILE|FOLDER…`.
+    Tokens(TokenPlan),
     /// `cpr resume RUN`.
     Resume {
         /// The run folder.
@@ -157,6 +166,14 @@ Examples:
   cpr lm --data tinyshakespeare.txt --optimizer padam --lambda-p 0.01
   cpr sample runs/lm/NAME --prompt \"KING:\" --tokens 300";
 
+const TOKENS: &str = "\
+The folder gets train.bin, val.bin and meta.json. nanoGPT's format is the numbers alone, 16 bits each; llm.c's has a \
+header. GPT-2's vocabulary is part of the program: no network is needed.
+
+Examples:
+  cpr tokens input.txt --out data
+  cpr tokens articles/ --out data --format llmc --train-fraction 0.99";
+
 const BENCH: &str = "\
 GPT-2's shapes need 2 GB of memory. docs/PERFORMANCE.md explains the figures.
 
@@ -186,29 +203,10 @@ enum Arguments {
     #[command(after_help = LM, allow_negative_numbers = true)]
     Lm(Box<TrainArguments<LmConfig>>),
     /// Make text from a checkpoint of `cpr lm`
-    Sample {
-        /// The run folder or checkpoint file
-        #[arg(value_name = "RUN|CHECKPOINT")]
-        path: PathBuf,
-        /// The text to go on from [default: a line feed]
-        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-        prompt: String,
-        /// Tokens to make, up to 10000000
-        #[arg(long, value_name = "N", default_value_t = 500)]
-        tokens: usize,
-        /// What the logits are divided by, finite and at least 0; 0: the likeliest token always
-        #[arg(long, value_name = "X", default_value_t = 0.8)]
-        temperature: f64,
-        /// Draw from that many of the likeliest tokens; 0: from all
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        top: usize,
-        /// Seed of the draws
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        seed: u64,
-        /// Threads, up to 1024; 0: all cores
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        threads: usize,
-    },
+    Sample(SampleArguments),
+    /// Make files of tokens from texts, for `cpr-gpu gpt2`: GPT-2's pieces, characters or bytes
+    #[command(after_help = TOKENS)]
+    Tokens(TokensArguments),
     /// Go on with a run from its last checkpoint, to the same bytes as without the break; or make it longer
     Resume(ResumeArguments),
     /// Evaluate a run's last checkpoint, or a checkpoint file
@@ -362,23 +360,11 @@ where
         }
         Arguments::Classify(arguments) => Command::Classify(arguments.typed(given)?),
         Arguments::Lm(arguments) => Command::Lm(arguments.typed(given)?),
-        Arguments::Sample { path, prompt, tokens, temperature, top, seed, threads } => {
-            at_most_1024(threads)?;
-            if !(temperature >= 0.0 && temperature.is_finite()) {
-                let message =
-                    format!("--temperature {temperature}: it must be finite and at least 0");
-                return Err(usage(message, "0.8 is a usual one"));
-            }
-            if tokens > 10_000_000 {
-                let message = format!("--tokens {tokens}: it must be at most 10000000");
-                return Err(usage(message, "make more with another --seed"));
-            }
-            Command::Sample {
-                path,
-                how: Sampling { prompt, tokens, temperature, top, seed },
-                threads,
-            }
+        Arguments::Sample(arguments) => {
+            let (path, how, threads) = arguments.typed()?;
+            Command::Sample { path, how, threads }
         }
+        Arguments::Tokens(arguments) => Command::Tokens(arguments.typed()?),
         Arguments::Resume(arguments) => {
             let (run, how) = arguments.typed()?;
             Command::Resume { run, how }

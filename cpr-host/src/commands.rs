@@ -36,6 +36,7 @@ use crate::{
     sparsify::{Sparse, SparsifyError},
     store::Shared,
     sweep::{Known, SweepError, command as sweep},
+    tokenize::{self, TokenPlan, TokenizeError},
     train::{self, Ending, Opened, Resume, Resumed, Run, Take, TrainError},
 };
 
@@ -80,6 +81,9 @@ pub enum CommandError {
     #[cfg(feature = "fetch")]
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// Files of tokens.
+    #[error(transparent)]
+    Tokenize(#[from] TokenizeError),
     /// The threads could not be started.
     #[error(transparent)]
     Workers(#[from] WorkersError),
@@ -332,10 +336,40 @@ pub fn sample(
     threads: usize,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let (path, checkpoint) = checkpoint_of(path, PROGRAM, &mut io::sink())?;
-    let text = lm::sample(&path, checkpoint, how, &workers(threads)?)?;
+    sample_by(path, PROGRAM, threads, out, |path, checkpoint, workers| {
+        lm::sample(path, checkpoint, how, workers)
+    })
+}
+
+/// Makes text from a run's last checkpoint, or a checkpoint, by `make`, with 0 threads on all cores.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn sample_by(
+    path: &Path,
+    program: &'static str,
+    threads: usize,
+    out: &mut dyn Write,
+    make: impl FnOnce(&Path, Checkpoint, &Workers) -> Result<Vec<u8>, TrainError>,
+) -> Result<(), CommandError> {
+    let (path, checkpoint) = checkpoint_of(path, program, &mut io::sink())?;
+    let text = make(&path, checkpoint, &workers(threads)?)?;
     out.write_all(&text)?;
     writeln!(out)?;
+    Ok(())
+}
+
+/// Makes files of tokens from texts, and says what is in them.
+///
+/// # Errors
+/// [`CommandError`]; nothing was written.
+pub fn tokens(plan: &TokenPlan, out: &mut dyn Write) -> Result<(), CommandError> {
+    let (meta, texts) = tokenize::write(plan)?;
+    let folder = plan.out.display();
+    writeln!(out, "{:<12}{texts}, {} of {}", "texts", meta.unit.name(), meta.vocabulary)?;
+    writeln!(out, "{:<12}{} tokens in {folder}/train.bin", "train", meta.train)?;
+    writeln!(out, "{:<12}{} tokens in {folder}/val.bin", "validation", meta.validation)?;
+    writeln!(out, "train a GPT-2 on them with: cpr-gpu gpt2 --data {folder}")?;
     Ok(())
 }
 

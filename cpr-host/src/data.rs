@@ -8,6 +8,10 @@ pub mod images;
 pub mod modular;
 pub mod scale;
 pub mod text;
+#[cfg(feature = "cli")]
+pub mod token_folder;
+#[cfg(feature = "cli")]
+pub mod tokenizer;
 pub mod tokens;
 
 pub use error::DataError;

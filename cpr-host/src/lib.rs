@@ -6,7 +6,7 @@
 //! [`observe`], [`checkpoint`] and [`run_folder`] write what came out, [`plot`]
 //! and [`summary`] show it. [`cli`] and [`commands`] are the front.
 //!
-//! [`mod@bench`], [`cli`], [`commands`], [`config`], [`experiment`] and [`train`] are behind the feature `cli`, which is on by default; without it
+//! [`mod@bench`], [`cli`], [`commands`], [`config`], [`experiment`], [`tokenize`] and [`train`] are behind the feature `cli`, which is on by default; without it
 //! nothing here parses arguments.
 
 #[cfg(feature = "cli")]
@@ -50,5 +50,7 @@ pub mod store;
 pub mod summary;
 #[cfg(feature = "cli")]
 pub mod sweep;
+#[cfg(feature = "cli")]
+pub mod tokenize;
 #[cfg(feature = "cli")]
 pub mod train;

@@ -64,6 +64,10 @@ fn run(command: Command) -> anyhow::Result<u8> {
             commands::sample(&path, &how, threads, out)?;
             Done::Completed
         }
+        Command::Tokens(plan) => {
+            commands::tokens(&plan, out)?;
+            Done::Completed
+        }
         Command::Resume { run, how } => commands::resume(&run, how, out)?,
         Command::Eval { path, logits } => {
             commands::eval(&path, logits.as_deref(), out)?;

@@ -1,5 +1,10 @@
 //! GPT-2, under Hugging Face's names.
 
+mod pretrained;
+mod recompute;
+
+pub use pretrained::{Pretrained, PretrainedError, write};
+
 use candle_core::{Module, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
@@ -252,6 +257,15 @@ impl Gpt2 {
     /// # Errors
     /// For sequences longer than the context, or tokens beyond the vocabulary.
     pub fn forward(&self, tokens: &Tensor, draw: Option<Draw>) -> Result<Tensor> {
+        let mut x = self.embed(tokens, draw)?;
+        for layer in 0..self.blocks.len() {
+            x = self.block(layer, &x, draw)?;
+        }
+        self.logits(&x)
+    }
+
+    /// What the first block takes.
+    fn embed(&self, tokens: &Tensor, draw: Option<Draw>) -> Result<Tensor> {
         let (batch, length) = tokens.dims2()?;
         let Gpt2Config { context, width, .. } = self.config;
         if length > context {
@@ -265,12 +279,17 @@ impl Gpt2 {
             x = x.broadcast_add(&positions.narrow(0, 0, length)?)?;
         }
         // Each use of dropout has a number of its own.
-        x = dropped(&x, self.config, draw, 0)?;
-        for (layer, block) in (0..).zip(&self.blocks) {
-            x = block.forward(&x, self.config, draw, 1 + 3 * layer)?;
-        }
+        dropped(&x, self.config, draw, 0)
+    }
+
+    fn block(&self, layer: usize, x: &Tensor, draw: Option<Draw>) -> Result<Tensor> {
+        let number = u32::try_from(1 + 3 * layer).unwrap_or(u32::MAX);
+        self.blocks[layer].forward(x, self.config, draw, number)
+    }
+
+    fn logits(&self, x: &Tensor) -> Result<Tensor> {
         let head = self.head.as_ref().unwrap_or(&self.tokens);
-        linear(&self.last.forward(&x)?, head, None, Weights::OutIn)
+        linear(&self.last.forward(x)?, head, None, Weights::OutIn)
     }
 
     /// The mean cross entropy of predicting `targets` (B, T) from `tokens`.

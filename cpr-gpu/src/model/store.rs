@@ -94,7 +94,8 @@ impl SimpleBackend for Store {
     }
 }
 
-fn initial(shape: &Shape, init: Init, mut random: Random) -> Vec<f64> {
+/// Initial values of a shape, in f64.
+pub(super) fn initial(shape: &Shape, init: Init, mut random: Random) -> Vec<f64> {
     let mut values = vec![0.0; shape.elem_count()];
     let uniform = |values: &mut [f64], low: f64, high: f64, random: &mut Random| {
         for value in values {

@@ -191,3 +191,52 @@ fn a_store_is_seeded_and_keeps_its_order() {
     assert_eq!(wte.id(), first.get("transformer.wte.weight").unwrap().id());
     assert!(variables.get((16, 31), "transformer.wte.weight").is_err());
 }
+
+#[test]
+fn blocks_computed_again_have_the_gradients_of_blocks_that_were_kept() {
+    for (rotary, tied) in [(0.5, true), (0.0, false)] {
+        let config = Gpt2Config { rotary, tied, ..small() };
+        let store = Store::new(8);
+        let model = Gpt2::new(config, &store.builder(DType::F64, &Device::Cpu)).unwrap();
+        let (tokens, targets) = (tokens(3, 12, 31), tokens(3, 12, 29));
+        let draw = Some(Draw { seed: 2, step: 5 });
+        let kept = model.loss(&tokens, &targets, draw).unwrap();
+        let expected = kept.backward().unwrap();
+        let (loss, grads) =
+            model.recomputed(&tokens, draw, |logits| cross_entropy(logits, &targets, 0.0)).unwrap();
+        let value = |loss: &Tensor| loss.to_scalar::<f64>().unwrap();
+        assert_eq!(value(&loss), value(&kept));
+        for (name, var) in store.named() {
+            let (own, expected) = (grads.get(&var).unwrap(), expected.get(&var).unwrap());
+            let apart = (own - expected).unwrap().abs().unwrap().max_all().unwrap();
+            let largest = expected.abs().unwrap().max_all().unwrap();
+            assert!(value(&apart) <= 1e-12 * value(&largest), "{name}: {apart}");
+        }
+    }
+}
+
+#[test]
+fn what_is_declared_is_what_a_store_makes() {
+    let store = Store::new(9);
+    Gpt2::new(small(), &store.builder(DType::F32, &Device::Cpu)).unwrap();
+    let declared = super::declared(|variables| Gpt2::new(small(), variables)).unwrap();
+    let of_store: Vec<_> = shapes(&store);
+    let own: Vec<_> = declared.iter().map(|d| (d.name.clone(), d.shape.clone())).collect();
+    assert_eq!(own, of_store);
+    let flat = |var: candle_core::Var| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let values: Vec<f32> = store.named().into_iter().flat_map(|(_, var)| flat(var)).collect();
+    assert_eq!(super::start(&declared, 9), values);
+    // Over tensors that are there the network is the same; one that is missing or of another shape is named.
+    let named = store.named().into_iter().map(|(name, var)| (name, var.as_detached_tensor()));
+    let mut named: Vec<_> = named.collect();
+    let over = |named: &[(String, Tensor)]| {
+        Gpt2::new(small(), &super::over(named.to_vec(), DType::F32, &Device::Cpu))
+    };
+    assert!(over(&named).is_ok());
+    named[3].1 = Tensor::zeros(5, DType::F32, &Device::Cpu).unwrap();
+    let wrong = over(&named).unwrap_err().to_string();
+    assert!(wrong.contains(&named[3].0), "{wrong}");
+    let (name, _) = named.remove(3);
+    let missing = over(&named).unwrap_err().to_string();
+    assert!(missing.contains(&name), "{missing}");
+}

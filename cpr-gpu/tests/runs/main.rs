@@ -6,6 +6,8 @@
 
 mod cifar;
 mod commands;
+mod finetune;
+mod gpt2;
 mod host;
 mod resume;
 

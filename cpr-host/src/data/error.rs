@@ -117,7 +117,7 @@ pub enum DataError {
 pub(super) const AGAIN: &str = "download or make it again";
 
 impl DataError {
-    pub(super) fn read(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         let next = match source.kind() {
             io::ErrorKind::UnexpectedEof => "it was cut while it was read: run again".to_owned(),
             io::ErrorKind::NotFound => {

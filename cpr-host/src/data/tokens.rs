@@ -152,6 +152,13 @@ impl<S: Read + Seek> Tokens<S> {
 /// What to do where there is no file of tokens.
 const MAKE: &str = "make it again from its text";
 
+/// llm.c's header of a file of that many tokens of GPT-2 (or of any that take two bytes each).
+#[must_use]
+pub fn llm_header(count: u32) -> Vec<u8> {
+    let numbers = [MAGIC, VERSION, count].into_iter().chain(std::iter::repeat(0));
+    numbers.take(256).flat_map(u32::to_le_bytes).collect()
+}
+
 /// The number of tokens that llm.c's header gives, where the file has exactly those.
 fn llm_count(path: &Path, numbers: &[u32], length: u64) -> Result<u64, DataError> {
     let magic = |field, given: u32, expected: String, next: &str| DataError::Magic {

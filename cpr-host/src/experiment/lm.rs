@@ -314,8 +314,9 @@ pub fn sample(
     Ok(alphabet.decode(&tokens))
 }
 
-/// A token by its logits.
-fn draw(logits: &[f32], how: &Sampling, random: &mut Random) -> u16 {
+/// A token by its logits, as `how` says.
+#[must_use]
+pub fn draw(logits: &[f32], how: &Sampling, random: &mut Random) -> u16 {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
     if how.temperature == 0.0 {

@@ -1,0 +1,185 @@
+//! `cpr-gpu finetune`: the keys.
+
+use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
+
+use clap::Args;
+use cpr_host::{
+    config::{
+        ConfigError, ExperimentConfig, Inert, KappaInit, OptimConfig, RunConfig, ScheduleChoice,
+    },
+    schedule::Shape,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    experiment::{CorpusKeys, Precision, gpt2},
+    model::Lora,
+};
+
+const MODEL: &str = "Model";
+
+/// Where the model is unless it is said.
+const FOLDER: &str = "gpt2";
+
+/// Sequences in a step.
+const BATCH: usize = 128;
+
+/// Names of modules, with commas between them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
+pub struct Targets(pub Vec<String>);
+
+impl FromStr for Targets {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.split(',').map(|name| name.trim().to_owned()).collect()))
+    }
+}
+
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.join(","))
+    }
+}
+
+impl From<Targets> for String {
+    fn from(targets: Targets) -> Self {
+        targets.to_string()
+    }
+}
+
+impl From<String> for Targets {
+    fn from(text: String) -> Self {
+        Self(text.split(',').map(|name| name.trim().to_owned()).collect())
+    }
+}
+
+/// A GPT-2 that was trained elsewhere, and low-rank additions to its matrices. The defaults are the numbers of the paper's
+/// fine-tuning of Mistral-7B: rank 128, α 1, learning rate 5e-4, warm-up 50, batch 128, 100 000 sequences, and Kappa-WS at
+/// twice the warm-up.
+///
+/// The comment of each field is its line in `--help`.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FinetuneKeys {
+    /// Seed, length, evaluations, checkpoints, folder.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub run: RunConfig,
+
+    /// The data.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub corpus: CorpusKeys,
+
+    /// The GPT-2 to start from, as Hugging Face saves it: model.safetensors, or the folder that holds it
+    #[arg(long, help_heading = MODEL, value_name = "PATH", default_value = FOLDER)]
+    pub model: PathBuf,
+    /// Tokens that the model sees, 1 to those that it was made for [default: as many]
+    #[arg(long, help_heading = MODEL, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<usize>,
+    /// Rank of the additions, 1 to 16384
+    #[arg(long, help_heading = MODEL, value_name = "N", default_value_t = Self::default().rank)]
+    pub rank: usize,
+    /// Strength of the additions: they are multiplied by alpha over the rank; finite and above 0
+    #[arg(long, help_heading = MODEL, value_name = "X", default_value_t = Self::default().alpha)]
+    pub alpha: f64,
+    /// Modules whose matrices get an addition, by their last names: of c_attn, c_proj, c_fc
+    #[arg(
+        long, help_heading = MODEL, value_name = "NAMES", default_value_t = Self::default().targets
+    )]
+    pub targets: Targets,
+    /// Type in which passes compute: f32, or bf16 on CUDA; weights and optimizer are f32 [default: bf16 on CUDA, f32 on cpu]
+    #[arg(long, help_heading = MODEL, value_name = "TYPE", hide_possible_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
+
+    /// Optimizer and constraint.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub optim: OptimConfig,
+}
+
+impl Default for FinetuneKeys {
+    fn default() -> Self {
+        let mut optim = OptimConfig {
+            lr: 5e-4,
+            schedule: ScheduleChoice(Shape::Cosine),
+            warmup: 50,
+            clip: Some(1.0),
+            ..OptimConfig::default()
+        };
+        optim.constraint.kappa_init = KappaInit::WarmStartMultiple(2.0);
+        Self {
+            run: RunConfig { steps: 782, eval_every: 100, ..RunConfig::default() },
+            corpus: CorpusKeys { batch: BATCH, ..CorpusKeys::default() },
+            model: PathBuf::from(FOLDER),
+            context: None,
+            rank: 128,
+            alpha: 1.0,
+            targets: Targets(["c_attn", "c_proj", "c_fc"].map(str::to_owned).to_vec()),
+            precision: None,
+            optim,
+        }
+    }
+}
+
+impl FinetuneKeys {
+    /// The additions.
+    #[must_use]
+    pub fn lora(&self) -> Lora {
+        Lora { rank: self.rank, alpha: self.alpha, targets: self.targets.0.clone() }
+    }
+}
+
+impl ExperimentConfig for FinetuneKeys {
+    const EXPERIMENT: &'static str = "finetune";
+    const PROGRAM: &'static str = crate::cli::PROGRAM;
+
+    fn run(&self) -> &RunConfig {
+        &self.run
+    }
+
+    fn run_mut(&mut self) -> &mut RunConfig {
+        &mut self.run
+    }
+
+    fn optim(&self) -> &OptimConfig {
+        &self.optim
+    }
+
+    fn optim_mut(&mut self) -> &mut OptimConfig {
+        &mut self.optim
+    }
+
+    fn adapt(flags: clap::Command) -> clap::Command {
+        gpt2::adapted(flags).mut_arg("batch", |flag| flag.default_value(BATCH.to_string()))
+    }
+
+    fn inert_own(&self, key: &str) -> Option<Inert> {
+        gpt2::inert(key).or_else(|| self.corpus.inert(key))
+    }
+
+    fn check_own(&self) -> Result<(), ConfigError> {
+        self.corpus.check()?;
+        let need = |key, value: &dyn fmt::Display, limit: &str, holds| {
+            if holds { Ok(()) } else { Err(ConfigError::refused(key, value, limit)) }
+        };
+        let named = self.model.to_str().is_some_and(|name| !name.is_empty());
+        let limit = "it must be the name of a file or folder, in UTF-8";
+        need("model", &format!("{:?}", self.model), limit, named)?;
+        if let Some(context) = self.context {
+            need("context", &context, "it must be 1 to 65536", (1..=1 << 16).contains(&context))?;
+        }
+        let rank = self.rank;
+        need("rank", &rank, "it must be 1 to 16384", (1..=16384).contains(&rank))?;
+        let alpha = self.alpha;
+        let holds = alpha > 0.0 && alpha.is_finite();
+        need("alpha", &alpha, "it must be finite and above 0", holds)?;
+        let known = ["c_attn", "c_proj", "c_fc"];
+        let holds = self.targets.0.iter().all(|name| known.contains(&name.as_str()));
+        need("targets", &self.targets, "it must be some of c_attn, c_proj, c_fc", holds)
+    }
+}

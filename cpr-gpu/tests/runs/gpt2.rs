@@ -1,0 +1,219 @@
+//! Runs of `cpr-gpu gpt2`: stopped and resumed they leave the same bytes, from a text and from files of tokens; what is
+//! asked for twice is the same.
+
+use std::{fmt::Write as _, fs, path::PathBuf, process::Command};
+
+use super::{Place, SAME, text};
+
+/// A network so small that twenty steps take a fraction of a second.
+const TINY: &str = "--layers 2 --heads 2 --width 16 --context 12 --batch 4 --steps 20 --warmup 4 --eval-every 5 \
+                    --eval-sequences 6 --checkpoint-every 7 --threads 1 --name run";
+
+/// The command of a tiny run with these flags, in place of its own of that name.
+fn gpt2(flags: &str) -> String {
+    let mut line = format!("gpt2 {flags}");
+    let own: Vec<_> = TINY.split_whitespace().collect();
+    for pair in own.chunks(2) {
+        if !flags.split_whitespace().any(|flag| flag == pair[0]) {
+            let _ = write!(line, " {}", pair.join(" "));
+        }
+    }
+    line
+}
+
+/// A place with a text, and its bytes as files of tokens in both formats.
+fn place() -> Place {
+    let place = Place::new();
+    let words = ["to be", "or not", "to be", "that is", "the question", "\n"];
+    let text: String = (0..400).map(|i| words[i * i % 6].to_owned() + " ").collect();
+    let file = |name: &str, bytes: &[u8]| fs::write(place.path().join(name), bytes).unwrap();
+    file("text.txt", text.as_bytes());
+    let tokens = |bytes: &[u8]| bytes.iter().flat_map(|&byte| [byte, 0]).collect::<Vec<u8>>();
+    let (train, validation) = text.as_bytes().split_at(text.len() * 9 / 10);
+    fs::create_dir(place.path().join("folder")).unwrap();
+    file("folder/train.bin", &tokens(train));
+    file("folder/val.bin", &tokens(validation));
+    let header = |count: usize| {
+        let count = u32::try_from(count).unwrap();
+        let mut header: Vec<u8> =
+            [20_240_520, 1, count].into_iter().flat_map(u32::to_le_bytes).collect();
+        header.resize(1024, 0);
+        header
+    };
+    file("llm_train.bin", &[header(train.len()), tokens(train)].concat());
+    file("llm_val.bin", &[header(validation.len()), tokens(validation)].concat());
+    place
+}
+
+fn run(place: &Place) -> PathBuf {
+    place.path().join("runs/gpt2/run")
+}
+
+#[track_caller]
+fn assert_same(
+    whole: &Place,
+    other: &Place,
+    what: &str,
+    files: impl IntoIterator<Item = &'static str>,
+) {
+    for file in files {
+        let [a, b] = [whole, other].map(|place| fs::read(run(place).join(file)).unwrap());
+        assert!(a == b, "{what}: {file} differs ({} and {} bytes)", a.len(), b.len());
+    }
+}
+
+/// Every way to read data, and every kind of state that is the network's own: where its dropout stands, passes of a step,
+/// blocks computed again.
+const KINDS: [&str; 6] = [
+    "--data text.txt --kappa-init inflection=2",
+    "--data text.txt --unit bytes --accumulate 2 --rotary 0 --bias false --tied false",
+    "--data text.txt --unit gpt2 --recompute --width 8 --kappa-init warm-start=9",
+    "--data folder --unit bytes --optimizer adamw --weight-decay 0.1",
+    "--data llm_train.bin --validation llm_val.bin --unit bytes --vocabulary 300 --dropout 0.2",
+    "--data llm_train.bin --unit bytes --reg std --kappa-init dependent=0.9 --rotary 1",
+];
+
+#[test]
+fn gone_on_with_in_another_process_a_run_leaves_the_same_bytes() {
+    for kind in KINDS {
+        let kind = format!("{kind} --schedule constant");
+        let whole = place();
+        whole.cpr_gpu(&gpt2(&kind));
+        let part = place();
+        part.cpr_gpu(&gpt2(&format!("{kind} --steps 10")));
+        let said = part.cpr_gpu("resume runs/gpt2/run --steps 20 --threads 2");
+        assert!(said.contains("goes on after step 10"), "{kind}: {said}");
+        let same = SAME.into_iter().filter(|file| !file.ends_with("best.safetensors"));
+        assert_same(&whole, &part, &kind, same);
+    }
+}
+
+#[test]
+fn killed_at_any_moment_and_resumed_a_run_leaves_the_same_bytes() {
+    let line = gpt2("--data text.txt --steps 400 --accumulate 2");
+    let whole = place();
+    whole.cpr_gpu(&line);
+    let mut killed = 0;
+    for attempt in 0..50_u64 {
+        let part = place();
+        let mut child = part.command(&line).stderr(std::process::Stdio::null()).spawn().unwrap();
+        while !fs::metadata(run(&part).join("metrics.jsonl")).is_ok_and(|file| file.len() > 0) {
+            assert!(child.try_wait().unwrap().is_none(), "ended without an evaluation");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(7 * (attempt % 5)));
+        let signal = if attempt % 2 == 0 { "KILL" } else { "TERM" };
+        let kill = format!("kill -{signal} {}", child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        // A run that ends before the signal reaches it is made again.
+        if output.status.success() {
+            continue;
+        }
+        if signal == "TERM" {
+            let stdout = text(output.stdout);
+            assert!(stdout.ends_with("go on with: cpr-gpu resume runs/gpt2/run\n"), "{stdout}");
+        }
+        assert!(!run(&part).join("summary.json").exists());
+        part.cpr_gpu("resume runs/gpt2/run --threads 2");
+        assert_same(&whole, &part, signal, SAME);
+        killed += 1;
+        if killed == 4 {
+            return;
+        }
+    }
+    panic!("only {killed} of 50 runs were reached by their signal");
+}
+
+#[test]
+fn the_gradients_of_passes_and_of_blocks_computed_again_are_those_of_one() {
+    let last = |flags: &str| {
+        let place = place();
+        place.cpr_gpu(&gpt2(&format!("--data text.txt --dropout 0 {flags}")));
+        let rows = fs::read_to_string(run(&place).join("metrics.csv")).unwrap();
+        let column = rows.lines().next().unwrap().split(',').position(|c| c == "validation/loss");
+        let last = rows.lines().last().unwrap().split(',').nth(column.unwrap()).unwrap();
+        last.parse::<f64>().unwrap()
+    };
+    let one = last("");
+    for flags in ["--accumulate 4", "--recompute", "--accumulate 2 --recompute"] {
+        let other = last(flags);
+        assert!((one - other).abs() < 1e-5 * one, "{flags}: {one} and {other}");
+    }
+    assert!(one < 3.2, "nothing was learned: {one}");
+}
+
+#[test]
+fn evaluated_and_inspected() {
+    let place = place();
+    let said = place.cpr_gpu(&gpt2("--data text.txt"));
+    for part in ["GPT-2 16/2/2", "validation perplexity", "bits for each character", "plot.svg"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let said = place.cpr_gpu("eval runs/gpt2/run");
+    assert!(said.contains("validation  loss") && said.contains("perplexity"), "{said}");
+    let summary = fs::read_to_string(run(&place).join("summary.json")).unwrap();
+    assert!(summary.contains("\"perplexity_last\"") && summary.contains("\"validation_best\""));
+    let said = place.cpr_gpu("inspect runs/gpt2/run");
+    assert!(said.contains("transformer.h.1.attn.c_attn.weight"), "{said}");
+    let message = place.error("eval runs/gpt2/run --logits a.safetensors", 1);
+    assert!(message.contains("leave --logits out"), "{message}");
+}
+
+#[test]
+fn the_files_of_the_papers_runs_are_understood() {
+    let place = Place::new();
+    for (name, part) in
+        [("adamw", "adamw"), ("kappa-ws", "warm-start=2x"), ("kappa-ip", "inflection")]
+    {
+        let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs");
+        let said = place.cpr_gpu(&format!("gpt2 --config {configs}/gpt2-{name}.toml --dry-run"));
+        assert!(said.contains("GPT-2 768/12/12") && said.contains(part), "{said}");
+        assert!(said.contains("\n123653376 parameters\n"), "{said}");
+    }
+}
+
+#[test]
+fn text_is_made_of_a_checkpoint_of_every_unit() {
+    for unit in ["characters", "bytes", "gpt2"] {
+        let place = place();
+        place.cpr_gpu(&gpt2(&format!("--data text.txt --unit {unit} --steps 6")));
+        fs::remove_file(place.path().join("text.txt")).unwrap();
+        // Longer than the context.
+        let sample = || place.cpr_gpu("sample runs/gpt2/run --prompt to --tokens 15 --seed 3");
+        let said = sample();
+        assert!(said.starts_with("to") && said.chars().count() > 10, "{said}");
+        assert_eq!(said, sample());
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_what_to_do() {
+    let place = place();
+    for (flags, part) in [
+        ("--data none.txt", "none.txt"),
+        ("--data folder", "is 60000, and the highest"),
+        ("--data folder --unit characters", "meta.json of `cpr tokens`"),
+        ("--data text.txt --context 4000", "smaller --context"),
+        ("--data text.txt --validation llm_val.bin", "cut in two"),
+        ("--data text.txt --precision bf16", "--device cuda"),
+        ("--data text.txt --vocabulary 2", "at least that"),
+    ] {
+        if flags == "--data folder" {
+            // A token that GPT-2 has not.
+            fs::write(place.path().join("folder/train.bin"), [0x60, 0xea].repeat(400)).unwrap();
+        }
+        let message = place.error(&gpt2(flags), 1);
+        assert!(message.contains(part), "{flags}: {message}");
+    }
+    for (flags, part) in [
+        ("--accumulate 3", "divide the 4 sequences"),
+        ("--rotary 0.1", "turn at least 2 of the 8"),
+        ("--heads 3", "multiple of --heads 3"),
+        ("--size xxl", "xxl"),
+        ("--unit bytes --alphabet ab", "--unit characters"),
+    ] {
+        let message = place.error(&gpt2(flags), 2);
+        assert!(message.contains(part), "{flags}: {message}");
+    }
+}
