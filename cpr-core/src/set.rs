@@ -273,6 +273,33 @@ mod tests {
     }
 
     #[test]
+    fn free_parameters_take_the_base_step_alone_checked_or_not() {
+        let (mut set, sgd) = (set(), Sgd::new(SgdConfig::default()).unwrap());
+        assert!(ConstraintSet::<L2, 2>::default().is_empty());
+        assert_eq!((set.len(), set.is_empty()), (2, false));
+        assert!(set.constraint(1).is_none() && set.constraint(2).is_none());
+        let mut step = |bias_grad: f32| {
+            let (mut weights, mut bias) = ([2.0f32, 0.0], [1.0]);
+            let mut shards = [
+                Shard::new(&mut weights, &[0.0, 0.0], []).unwrap(),
+                Shard::new(&mut bias, core::slice::from_ref(&bias_grad), []).unwrap(),
+            ];
+            (set.step(&sgd, 0.5, &mut shards), bias)
+        };
+        assert_eq!(step(1.0), (Ok(Outcome::Stepped), [0.5]));
+        assert_eq!(step(f32::NAN), (Ok(Outcome::Skipped { group: 1 }), [1.0]));
+        set.check_gradients(false);
+        let mut weights = [2.0f32, 0.0];
+        let mut bias = [1.0];
+        let mut shards = [
+            Shard::new(&mut weights, &[0.0, 0.0], []).unwrap(),
+            Shard::new(&mut bias, &[f32::NAN], []).unwrap(),
+        ];
+        assert_eq!(set.step(&sgd, 0.5, &mut shards), Ok(Outcome::Stepped));
+        assert!(bias[0].is_nan());
+    }
+
+    #[test]
     fn a_full_set_says_so() {
         let mut set = set();
         assert_eq!(set.add_free(1), Err(GroupError::Full { limit: 2 }));

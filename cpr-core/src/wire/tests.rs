@@ -92,9 +92,19 @@ fn every_flipped_bit_and_every_other_length_is_refused() {
 
 /// A record with a field changed and its checksum made right again.
 fn forged(at: usize, field: &[u8]) -> Result<Constraint<AnyRegularizer>, DecodeError> {
+    forged_of(3, &[(at, field)])
+}
+
+/// The same of any of the [`constraints`], with several fields.
+fn forged_of(
+    index: usize,
+    fields: &[(usize, &[u8])],
+) -> Result<Constraint<AnyRegularizer>, DecodeError> {
     let mut bytes = [0; ENCODED_LEN];
-    constraints()[3].encode(&mut bytes).unwrap();
-    bytes[at..at + field.len()].copy_from_slice(field);
+    constraints()[index].encode(&mut bytes).unwrap();
+    for &(at, field) in fields {
+        bytes[at..at + field.len()].copy_from_slice(field);
+    }
     let checksum = crc32(&bytes[..ENCODED_LEN - 4]);
     bytes[ENCODED_LEN - 4..].copy_from_slice(&checksum.to_le_bytes());
     Constraint::decode(&bytes)
@@ -114,6 +124,40 @@ fn forged_records_are_refused_by_what_is_wrong() {
     let mut bytes = [0; ENCODED_LEN];
     constraints()[0].encode(&mut bytes).unwrap();
     assert_eq!(Constraint::<Std>::decode(&bytes), Err(DecodeError::Regularizer));
+}
+
+#[test]
+fn every_kind_and_every_number_of_the_state_is_looked_at() {
+    let kinds = [
+        (7, "bound rule"),
+        (8, "adaptive rule"),
+        (9, "order"),
+        (10, "step rule"),
+        (13, "form of the statistic"),
+    ];
+    for (at, field) in kinds {
+        assert_eq!(forged(at, &[9]), Err(DecodeError::Kind { field, given: 9 }));
+    }
+    let one = 1.0f64.to_le_bytes();
+    let nan = f64::NAN.to_le_bytes();
+    let below = (-1.0f64).to_le_bytes();
+    let refused = |index, fields: &[(usize, &[u8])], field| {
+        assert_eq!(forged_of(index, fields), Err(DecodeError::State { field }));
+    };
+    // Of a warm start that waits, of an inflection that is looked for, of a bound that stands, and of a deviation.
+    let (warm, watching, standing, deviation) = (3, 4, 0, 12);
+    refused(warm, &[(72, &one)], "lambda before kappa is set");
+    refused(warm, &[(96, &7u64.to_le_bytes())], "the statistic's count");
+    refused(watching, &[(12, &[2]), (80, &nan)], "the last sample");
+    refused(watching, &[(12, &[3]), (80, &one), (88, &nan)], "the last increase");
+    refused(standing, &[(80, &below)], "kappa");
+    refused(standing, &[(88, &5u64.to_le_bytes())], "the step at which kappa was set");
+    refused(deviation, &[(112, &below)], "m2");
+    let single = 1u64.to_le_bytes();
+    refused(deviation, &[(56, &single), (96, &single)], "the number of elements");
+    let sum_of_a_deviation = forged_of(deviation, &[(13, &[0]), (104, &one)]);
+    let field = "form of the statistic";
+    assert_eq!(sum_of_a_deviation, Err(DecodeError::Kind { field, given: 0 }));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod bias;
 mod convergence;
 mod degenerate;
 mod equivalence;
+mod messages;
 mod pinned;
 mod precision;
 mod properties;
