@@ -90,7 +90,7 @@ fn gone_on_with_in_another_process_a_run_leaves_the_same_bytes() {
 
 #[test]
 fn killed_at_any_moment_and_resumed_a_run_leaves_the_same_bytes() {
-    let line = gpt2("--data text.txt --steps 400 --accumulate 2");
+    let line = gpt2("--data text.txt --steps 150 --accumulate 2");
     let whole = place();
     whole.cpr_gpu(&line);
     let mut killed = 0;
@@ -118,7 +118,7 @@ fn killed_at_any_moment_and_resumed_a_run_leaves_the_same_bytes() {
         part.cpr_gpu("resume runs/gpt2/run --threads 2");
         assert_same(&whole, &part, signal, SAME);
         killed += 1;
-        if killed == 4 {
+        if killed == 2 {
             return;
         }
     }
@@ -179,10 +179,11 @@ fn text_is_made_of_a_checkpoint_of_every_unit() {
         let place = place();
         place.cpr_gpu(&gpt2(&format!("--data text.txt --unit {unit} --steps 6")));
         fs::remove_file(place.path().join("text.txt")).unwrap();
-        // Longer than the context.
-        let sample = || place.cpr_gpu("sample runs/gpt2/run --prompt to --tokens 15 --seed 3");
+        // Longer than the context; of bytes it need not be UTF-8.
+        let line = "sample runs/gpt2/run --prompt to --tokens 15 --seed 3";
+        let sample = || place.command(line).output().unwrap().stdout;
         let said = sample();
-        assert!(said.starts_with("to") && said.chars().count() > 10, "{said}");
+        assert!(said.starts_with(b"to") && said.len() > 10, "{unit}: {said:?}");
         assert_eq!(said, sample());
     }
 }
