@@ -121,7 +121,6 @@ impl Place {
     }
 }
 
-/// What a program said; text that is made of bytes need not be UTF-8.
 fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8(bytes).unwrap()
 }
