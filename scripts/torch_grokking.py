@@ -90,7 +90,7 @@ def main():
             (model(rows[training:]).argmax(-1) == labels[training:]).float().mean().item()
             evaluations.append(time.perf_counter() - start)
 
-    step, evaluation = (statistics.median(times) for times in (steps[20:], evaluations))
+    step, evaluation = (statistics.median(times) for times in (steps[20:] or steps, evaluations))
     print(json.dumps({
         "torch": torch.__version__,
         "threads": arguments.threads,
