@@ -254,6 +254,10 @@ fn png(source: impl io::BufRead + io::Seek) -> Result<Planes, png::DecodingError
     let mut decoder = png::Decoder::new(source);
     decoder.set_transformations(Transformations::normalize_to_color8());
     let mut reader = decoder.read_info()?;
+    // Before memory is asked for: a few bytes can claim any size.
+    if [reader.info().height, reader.info().width].iter().any(|&side| side as usize > LARGEST) {
+        return Err(png::DecodingError::LimitsExceeded);
+    }
     let length = reader.output_buffer_size().unwrap_or_default();
     let mut pixels = vec![0; length];
     let info = reader.next_frame(&mut pixels)?;
