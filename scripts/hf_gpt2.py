@@ -3,9 +3,9 @@ gives of it.
 
 By hand, where PyPI can be reached:
 
-    python3 -m venv /tmp/hf && /tmp/hf/bin/pip install torch transformers
-    /tmp/hf/bin/python scripts/hf_gpt2.py                 # writes the folder anew
-    /tmp/hf/bin/python scripts/hf_gpt2.py FOLDER          # prints a few logits of any such folder, for a comparison
+    python3 -m venv v && v/bin/pip install torch transformers
+    v/bin/python scripts/hf_gpt2.py                 # writes the folder anew
+    v/bin/python scripts/hf_gpt2.py FOLDER          # prints a few logits of any such folder, for a comparison
 
 `cargo test -p cpr-gpu --test pretrained` compares.
 """

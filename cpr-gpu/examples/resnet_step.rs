@@ -147,14 +147,16 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     let device = argument(0, "cpu").parse::<DeviceChoice>()?.open()?;
     let batch: usize = argument(1, "128").parse()?;
     let rounds: usize = argument(3, "5").parse()?;
-    let (depth, blocks) = match argument(2, "18").as_str() {
-        "10" => (Depth::D10, Some([1; 4])),
-        "18" => (Depth::D18, Some([2; 4])),
-        "34" => (Depth::D34, Some([3, 4, 6, 3])),
-        "50" => (Depth::D50, None),
-        "101" => (Depth::D101, None),
-        "152" => (Depth::D152, None),
-        other => return Err(format!("depth {other}: it must be 10, 18, 34, 50, 101 or 152").into()),
+    let layers = argument(2, "18");
+    let depth = layers.parse().ok().and_then(Depth::of);
+    let depth =
+        depth.ok_or_else(|| format!("depth {layers}: it must be 10, 18, 34, 50, 101 or 152"))?;
+    // Those of basic blocks.
+    let blocks = match depth {
+        Depth::D10 => Some([1; 4]),
+        Depth::D18 => Some([2; 4]),
+        Depth::D34 => Some([3, 4, 6, 3]),
+        Depth::D50 | Depth::D101 | Depth::D152 => None,
     };
     let store = Store::new(1);
     let model =

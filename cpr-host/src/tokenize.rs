@@ -183,8 +183,7 @@ fn fill(plan: &TokenPlan, files: &[PathBuf], folder: &Path) -> Result<TokenMeta,
     let failed = writing(&train_path);
     let mut train = train.map_err(&failed)?;
     let total = append(plan.unit, &tokenizer, files, &train, start, &failed)?;
-    // A count of tokens is far below 2⁵³, and the share in (0, 1).
-    let cut = (plan.train_fraction * total as f64) as u64;
+    let cut = text::cut(plan.train_fraction, total);
     if cut == 0 || cut == total {
         return Err(TokenizeError::Short { tokens: total, fraction: plan.train_fraction });
     }

@@ -108,20 +108,8 @@ impl Corpus {
         let is_tokens = path.extension().is_some_and(|extension| extension == "bin");
         let (train, validation, per_character) =
             if path.is_dir() || is_tokens { files(keys, &path)? } else { memory(keys, &path)? };
-        let wanted = (context as u64).saturating_add(1);
-        if train.count() < wanted || validation.count() < 2 {
-            return Err(DataError::Length {
-                given: 2 * (train.count() + validation.count()),
-                path,
-                expected: format!(
-                    "that leaves {} tokens to train on, where a sequence takes {wanted}, and {} to validate with",
-                    train.count(),
-                    validation.count()
-                ),
-                next: "give more text, or a smaller --context".to_owned(),
-            }
-            .into());
-        }
+        let parts = [train.count(), validation.count()];
+        text::check_parts(&path, 2 * (parts[0] + parts[1]), parts, context)?;
         Ok(Self { train, validation, per_character, context, keys: keys.clone() })
     }
 
@@ -223,22 +211,14 @@ fn memory(keys: &mut CorpusKeys, path: &Path) -> Result<(Part, Part, Option<f64>
         settle(keys, unit, None, 256)?;
         bytes.iter().copied().map(u16::from).collect()
     } else {
-        let text = text::utf8(path, &bytes)?;
-        let tokenizer = Tokenizer::of(unit, keys.alphabet.as_deref().unwrap_or(text));
+        let characters = text::utf8(path, &bytes)?;
+        let tokenizer = Tokenizer::of(unit, keys.alphabet.as_deref().unwrap_or(characters));
         settle(keys, unit, tokenizer.characters(), tokenizer.size())?;
-        tokenizer.encode(text).map_err(|character| DataError::Character {
-            path: path.to_owned(),
-            character,
-            next: "give the text that the run was made with, or start one of its own".to_owned(),
-        })?
+        tokenizer.encode(characters).map_err(|character| text::foreign(path, character))?
     };
-    let cut = share(keys.train_fraction, tokens.len() as u64);
-    let mut train: Vec<u16> = tokens;
-    let validation = train.split_off(usize::try_from(cut).unwrap_or(usize::MAX).min(train.len()));
-    let tokenizer = tokenizer(keys);
-    let text = tokenizer.map(|tokenizer| tokenizer.decode(&validation)).unwrap_or_default();
-    let characters = String::from_utf8_lossy(&text).chars().count().max(1);
-    let per_character = validation.len() as f64 / characters as f64;
+    let (train, validation) = text::split(tokens, keys.train_fraction);
+    let decoded = tokenizer(keys).map(|tokenizer| tokenizer.decode(&validation));
+    let per_character = text::per_character(validation.len(), &decoded.unwrap_or_default());
     Ok((Part::Memory(train), Part::Memory(validation), Some(per_character)))
 }
 
@@ -283,16 +263,10 @@ fn files(keys: &mut CorpusKeys, path: &Path) -> Result<(Part, Part, Option<f64>)
         return Ok((whole(path)?, whole(validation)?, None));
     }
     let tokens = open(path)?;
-    let (count, cut) = (tokens.count(), share(keys.train_fraction, tokens.count()));
+    let (count, cut) = (tokens.count(), text::cut(keys.train_fraction, tokens.count()));
     let train = Part::File { tokens: Box::new(tokens), first: 0, count: cut };
     let rest = Part::File { tokens: Box::new(open(path)?), first: cut, count: count - cut };
     Ok((train, rest, None))
-}
-
-/// That share of a count, rounded down.
-fn share(share: f64, count: u64) -> u64 {
-    // A count of tokens is far below 2⁵³, and the share in (0, 1).
-    (share * count as f64) as u64
 }
 
 /// Fills in what the data has settled.

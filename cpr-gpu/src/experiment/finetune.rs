@@ -18,14 +18,11 @@ use serde_json::Value;
 
 pub use config::{FinetuneKeys, Targets};
 
-use super::{Corpus, OnDevice, VarWeights, Which, corpus::Sequences, failed, gpt2};
-use crate::{
-    Accumulator,
-    model::{
-        Gpt2, Gpt2Config, Lora, declared,
-        gpt2::{Pretrained, write},
-        layout, over, start,
-    },
+use super::{Corpus, OnDevice, VarWeights, corpus::Sequences, failed, gpt2};
+use crate::model::{
+    Gpt2, Gpt2Config, Lora, declared,
+    gpt2::{Pretrained, write},
+    layout, over, start,
 };
 
 /// Tokens, a network that stays, and variables that are added to it.
@@ -94,13 +91,7 @@ impl Finetune {
         let Self { corpus, weights, network, .. } = self;
         let (layout, vars) = (weights.layout(), weights.vars());
         let model = weights.workers().run(|| network.model(layout, vars, false)).map_err(failed)?;
-        let mut of = |which| {
-            corpus.mean(which, &network.device, |Sequences { tokens, targets }| {
-                let pass = || gpt2::scalar(&gpt2::loss(&model.forward(tokens, None)?, targets)?);
-                weights.workers().run(pass).map_err(failed)
-            })
-        };
-        Ok([of(Which::Train)?, of(Which::Validation)?])
+        gpt2::losses(&model, corpus, weights.workers(), &network.device)
     }
 }
 
@@ -189,17 +180,8 @@ impl Experiment for Finetune {
         let Self { config, corpus, network, weights } = self;
         let passes = corpus.batch(config.run().seed, step, &network.device)?;
         let (layout, vars) = (weights.layout(), weights.vars());
-        let mut accumulator = Accumulator::new(vars);
-        let mut total = 0.0;
-        for sequences in &passes {
-            let run = || network.pass(layout, vars, sequences);
-            let (loss, grads) = weights.workers().run(run).map_err(failed)?;
-            total += loss;
-            accumulator.add(&grads).map_err(failed)?;
-        }
-        // A count of passes is far below 2⁵³.
-        let loss = total / passes.len() as f64;
-        let grads = accumulator.take().map_err(failed)?;
+        let pass = |_, sequences: &Sequences| network.pass(layout, vars, sequences);
+        let (loss, grads) = gpt2::averaged(weights, &passes, pass)?;
         weights.step(lr, loss, &grads)
     }
 

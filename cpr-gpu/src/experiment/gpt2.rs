@@ -10,6 +10,7 @@ use cpr_host::{
     config::{ConfigError, ExperimentConfig as _},
     experiment::{Experiment, Finish, Judge, Step},
     observe::Row,
+    parallel::Workers,
     param::ParamLayout,
     plot::curves,
     train::TrainError,
@@ -17,7 +18,6 @@ use cpr_host::{
 use serde_json::Value;
 
 pub use config::{Gpt2Keys, Precision, Size};
-pub(super) use config::{adapted, inert};
 pub use estimate::dry_run;
 pub use sample::sample;
 pub(super) use summary::Perplexity;
@@ -44,7 +44,7 @@ pub struct Gpt2Run {
 }
 
 /// A network over `vars`, which have the names of the layout: to be trained, or to be evaluated, which keeps no graph.
-pub(super) fn network(
+fn network(
     model: crate::model::Gpt2Config,
     layout: &ParamLayout,
     vars: &[Var],
@@ -92,19 +92,43 @@ impl Gpt2Run {
         network(self.model, self.weights.layout(), self.weights.vars(), self.dtype, train)
     }
 
-    /// Losses on some sequences of the tokens to train on and of those to validate with.
     fn losses(&mut self) -> Result<[f64; 2], TrainError> {
         let model = self.network(false).map_err(failed)?;
-        let Self { corpus, weights, device, .. } = self;
-        let mut of = |which| {
-            corpus.mean(which, device, |sequences| {
-                let pass =
-                    || scalar(&loss(&model.forward(&sequences.tokens, None)?, &sequences.targets)?);
-                weights.workers().run(pass).map_err(failed)
-            })
-        };
-        Ok([of(Which::Train)?, of(Which::Validation)?])
+        losses(&model, &mut self.corpus, self.weights.workers(), &self.device)
     }
+}
+
+/// Losses of a network on some sequences of the tokens to train on and of those to validate with.
+pub(super) fn losses(
+    model: &Gpt2,
+    corpus: &mut Corpus,
+    workers: &Workers,
+    device: &Device,
+) -> Result<[f64; 2], TrainError> {
+    let mut of = |which| {
+        corpus.mean(which, device, |Sequences { tokens, targets }| {
+            let pass = || scalar(&loss(&model.forward(tokens, None)?, targets)?);
+            workers.run(pass).map_err(failed)
+        })
+    };
+    Ok([of(Which::Train)?, of(Which::Validation)?])
+}
+
+/// The mean of loss and gradients over the passes of a step; `pass` takes the number of each beside its sequences.
+pub(super) fn averaged(
+    weights: &VarWeights,
+    passes: &[Sequences],
+    pass: impl Fn(u64, &Sequences) -> candle_core::Result<(f64, GradStore)> + Sync,
+) -> Result<(f64, GradStore), TrainError> {
+    let mut accumulator = Accumulator::new(weights.vars());
+    let mut total = 0.0;
+    for (number, sequences) in (0..).zip(passes) {
+        let (loss, grads) = weights.workers().run(|| pass(number, sequences)).map_err(failed)?;
+        total += loss;
+        accumulator.add(&grads).map_err(failed)?;
+    }
+    // A count of passes is far below 2⁵³.
+    Ok((total / passes.len() as f64, accumulator.take().map_err(failed)?))
 }
 
 impl Experiment for Gpt2Run {
@@ -167,19 +191,10 @@ impl Experiment for Gpt2Run {
         let recompute = self.config.keys.recompute;
         let (model, layout, dtype) = (self.model, self.weights.layout(), self.dtype);
         let vars = self.weights.vars();
-        let mut accumulator = Accumulator::new(self.weights.vars());
-        let mut total = 0.0;
-        for (number, sequences) in (0..).zip(&passes) {
+        let (loss, grads) = averaged(&self.weights, &passes, |number, sequences| {
             let draw = Draw { seed, step: (step - 1) * count + number };
-            let run =
-                || pass(&network(model, layout, vars, dtype, true)?, sequences, draw, recompute);
-            let (loss, grads) = self.weights.workers().run(run).map_err(failed)?;
-            total += loss;
-            accumulator.add(&grads).map_err(failed)?;
-        }
-        // A count of passes is far below 2⁵³.
-        let loss = total / count as f64;
-        let grads = accumulator.take().map_err(failed)?;
+            pass(&network(model, layout, vars, dtype, true)?, sequences, draw, recompute)
+        })?;
         self.weights.step(lr, loss, &grads)
     }
 

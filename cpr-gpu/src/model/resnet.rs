@@ -23,6 +23,20 @@ pub enum Depth {
 }
 
 impl Depth {
+    /// The one of so many layers.
+    #[must_use]
+    pub const fn of(layers: usize) -> Option<Self> {
+        Some(match layers {
+            10 => Self::D10,
+            18 => Self::D18,
+            34 => Self::D34,
+            50 => Self::D50,
+            101 => Self::D101,
+            152 => Self::D152,
+            _ => return None,
+        })
+    }
+
     const fn blocks(self) -> [usize; 4] {
         match self {
             Self::D10 => [1, 1, 1, 1],

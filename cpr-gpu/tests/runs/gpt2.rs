@@ -1,9 +1,9 @@
 //! Runs of `cpr-gpu gpt2`: stopped and resumed they leave the same bytes, from a text and from files of tokens; what is
 //! asked for twice is the same.
 
-use std::{fmt::Write as _, fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
-use super::{Place, SAME, text};
+use super::{Place, SAME, assert_same, same_but_best, text, with_flags};
 
 /// A network so small that twenty steps take a fraction of a second.
 const TINY: &str = "--layers 2 --heads 2 --width 16 --context 12 --batch 4 --steps 20 --warmup 4 --eval-every 5 \
@@ -11,14 +11,7 @@ const TINY: &str = "--layers 2 --heads 2 --width 16 --context 12 --batch 4 --ste
 
 /// The command of a tiny run with these flags, in place of its own of that name.
 fn gpt2(flags: &str) -> String {
-    let mut line = format!("gpt2 {flags}");
-    let own: Vec<_> = TINY.split_whitespace().collect();
-    for pair in own.chunks(2) {
-        if !flags.split_whitespace().any(|flag| flag == pair[0]) {
-            let _ = write!(line, " {}", pair.join(" "));
-        }
-    }
-    line
+    with_flags("gpt2", TINY, flags)
 }
 
 /// A place with a text, and its bytes as files of tokens in both formats.
@@ -49,19 +42,6 @@ fn run(place: &Place) -> PathBuf {
     place.path().join("runs/gpt2/run")
 }
 
-#[track_caller]
-fn assert_same(
-    whole: &Place,
-    other: &Place,
-    what: &str,
-    files: impl IntoIterator<Item = &'static str>,
-) {
-    for file in files {
-        let [a, b] = [whole, other].map(|place| fs::read(run(place).join(file)).unwrap());
-        assert!(a == b, "{what}: {file} differs ({} and {} bytes)", a.len(), b.len());
-    }
-}
-
 /// Every way to read data, and every kind of state that is the network's own: where its dropout stands, passes of a step,
 /// blocks computed again.
 const KINDS: [&str; 6] = [
@@ -83,8 +63,7 @@ fn gone_on_with_in_another_process_a_run_leaves_the_same_bytes() {
         part.cpr_gpu(&gpt2(&format!("{kind} --steps 10")));
         let said = part.cpr_gpu("resume runs/gpt2/run --steps 20 --threads 2");
         assert!(said.contains("goes on after step 10"), "{kind}: {said}");
-        let same = SAME.into_iter().filter(|file| !file.ends_with("best.safetensors"));
-        assert_same(&whole, &part, &kind, same);
+        assert_same(&run(&whole), &run(&part), &kind, same_but_best());
     }
 }
 
@@ -116,7 +95,7 @@ fn killed_at_any_moment_and_resumed_a_run_leaves_the_same_bytes() {
         }
         assert!(!run(&part).join("summary.json").exists());
         part.cpr_gpu("resume runs/gpt2/run --threads 2");
-        assert_same(&whole, &part, signal, SAME);
+        assert_same(&run(&whole), &run(&part), signal, SAME);
         killed += 1;
         if killed == 2 {
             return;

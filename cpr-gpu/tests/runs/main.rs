@@ -121,6 +121,25 @@ impl Place {
     }
 }
 
+/// Asserts that two run folders have the same bytes in these files.
+#[track_caller]
+fn assert_same(
+    whole: &Path,
+    other: &Path,
+    what: &str,
+    files: impl IntoIterator<Item = &'static str>,
+) {
+    for file in files {
+        let [a, b] = [whole, other].map(|run| fs::read(run.join(file)).unwrap());
+        assert!(a == b, "{what}: {file} differs ({} and {} bytes)", a.len(), b.len());
+    }
+}
+
+/// Those of [`SAME`] that do not say how long a run was to be at that time, as the best of its first part does.
+fn same_but_best() -> impl Iterator<Item = &'static str> {
+    SAME.into_iter().filter(|file| !file.ends_with("best.safetensors"))
+}
+
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }

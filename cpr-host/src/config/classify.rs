@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ConfigError, ExperimentConfig, KappaInit, OptimConfig, RunConfig, ScheduleChoice, Widths,
-    error::refused,
+    limits::{self, need},
 };
 use crate::schedule::Shape;
 
@@ -90,25 +90,13 @@ impl ExperimentConfig for ClassifyConfig {
     }
 
     fn check_own(&self) -> Result<(), ConfigError> {
-        let largest = 1 << 24;
-        if !(1..=largest).contains(&self.batch) {
-            return Err(refused("batch", self.batch, "it must be 1 to 2^24"));
-        }
-        if self.train_images > 1 << 31 {
-            return Err(refused("train_images", self.train_images, "it must be at most 2^31"));
-        }
-        if self.data.to_str().is_none_or(str::is_empty) {
-            let limit = "it must be the name of a folder, in UTF-8";
-            return Err(refused("data", format!("{:?}", self.data), limit));
-        }
+        let Self { batch, train_images, .. } = *self;
+        need("batch", &batch, "it must be 1 to 2^24", (1..=1 << 24).contains(&batch))?;
+        let few = train_images <= 1 << 31;
+        need("train_images", &train_images, "it must be at most 2^31", few)?;
+        limits::path("data", &self.data, "folder")?;
         let Widths(hidden) = &self.hidden;
-        if hidden.len() > 64 || hidden.iter().any(|width| !(1..=16384).contains(width)) {
-            return Err(refused(
-                "hidden",
-                &self.hidden,
-                "it must be up to 64 widths of 1 to 16384",
-            ));
-        }
-        Ok(())
+        let holds = hidden.len() <= 64 && hidden.iter().all(|width| (1..=16384).contains(width));
+        need("hidden", &self.hidden, "it must be up to 64 widths of 1 to 16384", holds)
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ConfigError, ExperimentConfig, Inert, KappaInit, OptimConfig, RunConfig, ScheduleChoice,
-    error::refused,
+    language, limits,
 };
 use crate::schedule::Shape;
 
@@ -156,55 +156,21 @@ impl ExperimentConfig for LmConfig {
     }
 
     fn adapt(flags: clap::Command) -> clap::Command {
-        flags
-            .mut_arg("eval_every", |flag| {
-                flag.help("Steps from one evaluation to the next, at least 1")
-            })
-            .mut_arg("stop_at_accuracy", |flag| flag.hide(true))
+        language::adapted(flags)
     }
 
     fn inert_own(&self, key: &str) -> Option<Inert> {
         match key {
-            "stop_at_accuracy" => Some(Inert {
-                because: "a language model, which is measured by its loss".to_owned(),
-                remedy: "leave it out".to_owned(),
-            }),
-            "alphabet" if self.unit == Unit::Bytes => Some(Inert {
-                because: "--unit bytes".to_owned(),
-                remedy: "leave it out, or choose --unit characters".to_owned(),
-            }),
-            _ => None,
+            "alphabet" if self.unit == Unit::Bytes => Some(language::inert_alphabet("bytes")),
+            key => language::inert(key),
         }
     }
 
     fn check_own(&self) -> Result<(), ConfigError> {
-        let need = |key, value: &dyn std::fmt::Display, limit: &str, holds| {
-            if holds { Ok(()) } else { Err(refused(key, value, limit)) }
-        };
-        let Self { train_fraction, batch, context, layers, heads, dim, dropout, .. } = *self;
-        let named = self.data.to_str().is_some_and(|name| !name.is_empty());
-        let limit = "it must be the name of a file, in UTF-8";
-        need("data", &format!("{:?}", self.data), limit, named)?;
-        if let Some(alphabet) = &self.alphabet {
-            let mut characters: Vec<char> = alphabet.chars().collect();
-            let count = characters.len();
-            characters.sort_unstable();
-            characters.dedup();
-            let holds = characters.len() == count && (2..=1 << 16).contains(&count);
-            let limit = "it must be 2 to 65536 characters, each once";
-            need("alphabet", &format!("{alphabet:?}"), limit, holds)?;
-        }
-        let open = train_fraction > 0.0 && train_fraction < 1.0;
-        need("train_fraction", &train_fraction, "it must be in (0, 1)", open)?;
-        need("batch", &batch, "it must be 1 to 65536", (1..=1 << 16).contains(&batch))?;
-        let few = self.eval_sequences <= 1 << 31;
-        need("eval_sequences", &self.eval_sequences, "it must be at most 2^31", few)?;
-        need("context", &context, "it must be 1 to 65536", (1..=1 << 16).contains(&context))?;
-        need("layers", &layers, "it must be 1 to 256", (1..=256).contains(&layers))?;
-        need("heads", &heads, "it must be at least 1", heads >= 1)?;
-        need("dim", &dim, "it must be 1 to 16384", (1..=16384).contains(&dim))?;
-        let limit = format!("it must be a multiple of --heads {heads}");
-        need("dim", &dim, &limit, dim.is_multiple_of(heads))?;
-        need("dropout", &dropout, "it must be in [0, 1)", (0.0..1.0).contains(&dropout))
+        let Self { train_fraction, batch, eval_sequences, context, layers, heads, .. } = *self;
+        limits::path("data", &self.data, "file")?;
+        language::check_data(self.alphabet.as_deref(), train_fraction, batch, eval_sequences)?;
+        language::check_context(context)?;
+        language::check_network(layers, heads, ("dim", self.dim), self.dropout)
     }
 }

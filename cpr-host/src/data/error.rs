@@ -117,7 +117,9 @@ pub enum DataError {
 pub(super) const AGAIN: &str = "download or make it again";
 
 impl DataError {
-    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
+    /// A file or folder that the system does not give, with what to do by the kind of the error.
+    #[must_use]
+    pub fn read(path: &Path, source: io::Error) -> Self {
         let next = match source.kind() {
             io::ErrorKind::UnexpectedEof => "it was cut while it was read: run again".to_owned(),
             io::ErrorKind::NotFound => {

@@ -96,6 +96,59 @@ pub fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, DataError> {
     })
 }
 
+/// How many of so many tokens train, the first ones: a share in (0, 1) of them, rounded down.
+#[must_use]
+pub fn cut(share: f64, tokens: u64) -> u64 {
+    // A count of tokens is far below 2⁵³.
+    (share * tokens as f64) as u64
+}
+
+/// The tokens that train, and those that validate.
+#[must_use]
+pub fn split(mut tokens: Vec<u16>, share: f64) -> (Vec<u16>, Vec<u16>) {
+    let cut = usize::try_from(cut(share, tokens.len() as u64)).unwrap_or(usize::MAX);
+    let validation = tokens.split_off(cut.min(tokens.len()));
+    (tokens, validation)
+}
+
+/// Tokens for each character of the text that they are of, at least one of them.
+#[must_use]
+pub fn per_character(tokens: usize, text: &[u8]) -> f64 {
+    let characters = String::from_utf8_lossy(text).chars().count().max(1);
+    tokens as f64 / characters as f64
+}
+
+/// `Ok` where both parts have a sequence of `context` tokens or a part of one, and what follows it.
+///
+/// # Errors
+/// [`DataError::Length`]; `given` is the length of the file in bytes.
+pub fn check_parts(
+    path: &Path,
+    given: u64,
+    [train, validation]: [u64; 2],
+    context: usize,
+) -> Result<(), DataError> {
+    let wanted = (context as u64).saturating_add(1);
+    if train >= wanted && validation >= 2 {
+        return Ok(());
+    }
+    Err(DataError::Length {
+        path: path.to_owned(),
+        given,
+        expected: format!(
+            "that leaves {train} tokens to train on, where a sequence takes {wanted}, and {validation} to validate with"
+        ),
+        next: "give more text, or a smaller --context".to_owned(),
+    })
+}
+
+/// A character of a text that a run's alphabet does not have.
+#[must_use]
+pub fn foreign(path: &Path, character: char) -> DataError {
+    let next = "give the text that the run was made with, or start one of its own".to_owned();
+    DataError::Character { path: path.to_owned(), character, next }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

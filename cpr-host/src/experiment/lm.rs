@@ -8,10 +8,7 @@ use super::{Experiment, Finish, FlatWeights, Judge, Step, plotted};
 use crate::{
     checkpoint::Checkpoint,
     config::{ExperimentConfig as _, LmConfig, Unit},
-    data::{
-        DataError,
-        text::{self, Alphabet},
-    },
+    data::text::{self, Alphabet},
     model::{
         Outcome,
         gpt::{Gpt, GptConfig},
@@ -108,41 +105,22 @@ impl Experiment for Lm {
         };
         let alphabet = match (named(&config), characters) {
             (Some(alphabet), _) => alphabet,
-            (None, text) => Alphabet::of(text.unwrap_or_default()),
+            (None, characters) => Alphabet::of(characters.unwrap_or_default()),
         };
         let tokens = match characters {
-            Some(text) => alphabet.encode(text).map_err(|character| DataError::Character {
-                path: path.clone(),
-                character,
-                next: "give the text that the run was made with, or start one of its own"
-                    .to_owned(),
-            })?,
+            Some(text) => {
+                alphabet.encode(text).map_err(|character| text::foreign(&path, character))?
+            }
             None => bytes.iter().copied().map(u16::from).collect(),
         };
         if let Alphabet::Characters(characters) = &alphabet {
             config.alphabet = Some(characters.iter().collect());
             config.check()?;
         }
-        let cut = (config.train_fraction * tokens.len() as f64) as usize;
-        let mut train = tokens;
-        let validation = train.split_off(cut.min(train.len()));
-        if train.len() < config.context + 1 || validation.len() < 2 {
-            return Err(DataError::Length {
-                path,
-                given: bytes.len() as u64,
-                expected: format!(
-                    "that leaves {} tokens to train on, where a sequence takes {}, and {} to validate with",
-                    train.len(),
-                    config.context + 1,
-                    validation.len()
-                ),
-                next: "give more text, or a smaller --context".to_owned(),
-            }
-            .into());
-        }
-        let decoded = alphabet.decode(&validation);
-        let text_characters = String::from_utf8_lossy(&decoded).chars().count().max(1);
-        let per_character = validation.len() as f64 / text_characters as f64;
+        let (train, validation) = text::split(tokens, config.train_fraction);
+        let parts = [train.len() as u64, validation.len() as u64];
+        text::check_parts(&path, bytes.len() as u64, parts, config.context)?;
+        let per_character = text::per_character(validation.len(), &alphabet.decode(&validation));
         let model = model(&config, &alphabet)?;
         let (layout, theta) = (model.layout().clone(), model.init(config.run.seed));
         let weights = FlatWeights::new(&config.run, &config.optim, layout, theta)?;
@@ -298,8 +276,24 @@ pub fn sample(
         let values = tensors.take_f32(&param.name, &param.shape)?;
         theta[param.range.clone()].copy_from_slice(&values);
     }
+    let next = |seen: &[u16]| Ok(model.next(workers, &theta, seen)?);
+    let tokens = continued(how, |text| alphabet.encode(text), config.context, next)?;
+    Ok(alphabet.decode(&tokens))
+}
+
+/// The tokens of the prompt and those that are drawn after it; `next` gives the logits of what follows the last tokens,
+/// `context` of them at most.
+///
+/// # Errors
+/// [`TrainError::Prompt`] for a character that `encode` does not know; those of `next`.
+pub fn continued(
+    how: &Sampling,
+    encode: impl Fn(&str) -> Result<Vec<u16>, char>,
+    context: usize,
+    mut next: impl FnMut(&[u16]) -> Result<Vec<f32>, TrainError>,
+) -> Result<Vec<u16>, TrainError> {
     let prompt = if how.prompt.is_empty() { "\n" } else { &how.prompt };
-    let mut tokens = match alphabet.encode(prompt) {
+    let mut tokens = match encode(prompt) {
         Ok(tokens) => tokens,
         // A text of one line has no line feed to begin with.
         Err(_) if how.prompt.is_empty() => vec![0],
@@ -307,16 +301,14 @@ pub fn sample(
     };
     let mut random = Random::new(how.seed, Stream::Sample, 0);
     for _ in 0..how.tokens {
-        let seen = &tokens[tokens.len().saturating_sub(config.context)..];
-        let logits = model.next(workers, &theta, seen)?;
+        let logits = next(&tokens[tokens.len().saturating_sub(context)..])?;
         tokens.push(draw(&logits, how, &mut random));
     }
-    Ok(alphabet.decode(&tokens))
+    Ok(tokens)
 }
 
 /// A token by its logits, as `how` says.
-#[must_use]
-pub fn draw(logits: &[f32], how: &Sampling, random: &mut Random) -> u16 {
+fn draw(logits: &[f32], how: &Sampling, random: &mut Random) -> u16 {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
     if how.temperature == 0.0 {

@@ -6,6 +6,7 @@ use clap::{ArgAction, Args};
 use cpr_host::{
     config::{
         ConfigError, ExperimentConfig, Inert, KappaInit, OptimConfig, RunConfig, ScheduleChoice,
+        limits::{self, need},
     },
     schedule::Shape,
 };
@@ -119,15 +120,7 @@ impl CifarConfig {
     /// The network for images of that many channels and classes; none for a depth that there is not.
     #[must_use]
     pub fn network(&self, channels: usize, classes: usize) -> Option<ResNetConfig> {
-        let depth = match self.depth {
-            10 => Depth::D10,
-            18 => Depth::D18,
-            34 => Depth::D34,
-            50 => Depth::D50,
-            101 => Depth::D101,
-            152 => Depth::D152,
-            _ => return None,
-        };
+        let depth = Depth::of(self.depth)?;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -170,13 +163,8 @@ impl ExperimentConfig for CifarConfig {
     }
 
     fn check_own(&self) -> Result<(), ConfigError> {
-        let need = |key, value: &dyn std::fmt::Display, limit: &str, holds| {
-            if holds { Ok(()) } else { Err(ConfigError::refused(key, value, limit)) }
-        };
         let Self { batch, image_size, crop_padding, label_smoothing, .. } = *self;
-        let named = self.data.to_str().is_some_and(|name| !name.is_empty());
-        let limit = "it must be the name of a folder, in UTF-8";
-        need("data", &format!("{:?}", self.data), limit, named)?;
+        limits::path("data", &self.data, "folder")?;
         for (key, count) in [("train_images", self.train_images), ("test_images", self.test_images)]
         {
             need(key, &count, "it must be at most 2^31", count <= 1 << 31)?;

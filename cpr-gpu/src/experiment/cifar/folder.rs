@@ -87,14 +87,9 @@ pub(super) fn open(
     Ok(ImageData { format: "folder", classes: classes.len(), train, test: test_images })
 }
 
-fn cannot_read(path: &Path, source: io::Error) -> DataError {
-    let next = "make it readable, or give another path".to_owned();
-    DataError::Read { path: path.to_owned(), source, next }
-}
-
 /// The names in a folder that are kept, sorted.
 fn names(folder: &Path, keep: impl Fn(&Path) -> bool) -> Result<Vec<String>, DataError> {
-    let failed = |error| cannot_read(folder, error);
+    let failed = |error| DataError::read(folder, error);
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -223,10 +218,10 @@ fn decoded(path: &Path) -> Result<Planes, DataError> {
     };
     let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
     let planes = if is_png {
-        let file = File::open(path).map_err(|error| cannot_read(path, error))?;
+        let file = File::open(path).map_err(|error| DataError::read(path, error))?;
         png(BufReader::new(file)).map_err(|error| refused(error.to_string()))?
     } else {
-        let bytes = fs::read(path).map_err(|error| cannot_read(path, error))?;
+        let bytes = fs::read(path).map_err(|error| DataError::read(path, error))?;
         jpeg(&bytes).map_err(|error| refused(error.to_string()))?
     };
     match planes.sides {

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use cpr_host::{
-    config::{ConfigError, Inert},
+    config::{
+        ConfigError, Inert, language,
+        limits::{self, need},
+    },
     data::tokenizer::TokenUnit,
 };
 use serde::{Deserialize, Serialize};
@@ -86,40 +89,19 @@ impl CorpusKeys {
     /// # Errors
     /// The first key that is outside, with its value and what is allowed.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let need = |key, value: &dyn std::fmt::Display, limit: &str, holds| {
-            if holds { Ok(()) } else { Err(ConfigError::refused(key, value, limit)) }
-        };
         let Self { train_fraction, batch, accumulate, eval_sequences, .. } = *self;
-        for (key, path) in [("data", Some(&self.data)), ("validation", self.validation.as_ref())] {
-            let named = path.is_none_or(|path| path.to_str().is_some_and(|name| !name.is_empty()));
-            let limit = "it must be the name of a file, in UTF-8";
-            need(key, &format!("{path:?}"), limit, named)?;
+        limits::path("data", &self.data, "file or folder")?;
+        if let Some(validation) = &self.validation {
+            limits::path("validation", validation, "file")?;
         }
-        if let Some(alphabet) = &self.alphabet {
-            let mut characters: Vec<char> = alphabet.chars().collect();
-            let count = characters.len();
-            characters.sort_unstable();
-            characters.dedup();
-            let holds = characters.len() == count && (2..=LARGEST).contains(&count);
-            let limit = "it must be 2 to 65536 characters, each once";
-            need("alphabet", &format!("{alphabet:?}"), limit, holds)?;
-        }
+        language::check_data(self.alphabet.as_deref(), train_fraction, batch, eval_sequences)?;
         if let Some(vocabulary) = self.vocabulary {
             let holds = (2..=LARGEST).contains(&vocabulary);
             need("vocabulary", &vocabulary, "it must be 2 to 65536", holds)?;
         }
-        let open = train_fraction > 0.0 && train_fraction < 1.0;
-        need("train_fraction", &train_fraction, "it must be in (0, 1)", open)?;
-        need("batch", &batch, "it must be 1 to 65536", (1..=1 << 16).contains(&batch))?;
         let divides = accumulate >= 1 && batch.is_multiple_of(accumulate);
         let limit = format!("it must divide the {batch} sequences of --batch");
-        need("accumulate", &accumulate, &limit, divides)?;
-        need(
-            "eval_sequences",
-            &eval_sequences,
-            "it must be at most 2^31",
-            eval_sequences <= 1 << 31,
-        )
+        need("accumulate", &accumulate, &limit, divides)
     }
 
     /// Why a key has no effect, of those of which only this knows.
@@ -127,10 +109,7 @@ impl CorpusKeys {
     pub fn inert(&self, key: &str) -> Option<Inert> {
         let other = self.unit.filter(|&unit| unit != TokenUnit::Characters);
         match (key, other) {
-            ("alphabet", Some(unit)) => Some(Inert {
-                because: format!("--unit {}", unit.name()),
-                remedy: "leave it out, or choose --unit characters".to_owned(),
-            }),
+            ("alphabet", Some(unit)) => Some(language::inert_alphabet(unit.name())),
             _ => None,
         }
     }

@@ -6,13 +6,15 @@ use clap::Args;
 use cpr_host::{
     config::{
         ConfigError, ExperimentConfig, Inert, KappaInit, OptimConfig, RunConfig, ScheduleChoice,
+        language,
+        limits::{self, need},
     },
     schedule::Shape,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    experiment::{CorpusKeys, Precision, gpt2},
+    experiment::{CorpusKeys, Precision},
     model::Lora,
 };
 
@@ -33,7 +35,7 @@ impl FromStr for Targets {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.split(',').map(|name| name.trim().to_owned()).collect()))
+        Ok(Self::from(text.to_owned()))
     }
 }
 
@@ -155,24 +157,17 @@ impl ExperimentConfig for FinetuneKeys {
     }
 
     fn adapt(flags: clap::Command) -> clap::Command {
-        gpt2::adapted(flags).mut_arg("batch", |flag| flag.default_value(BATCH.to_string()))
+        language::adapted(flags).mut_arg("batch", |flag| flag.default_value(BATCH.to_string()))
     }
 
     fn inert_own(&self, key: &str) -> Option<Inert> {
-        gpt2::inert(key).or_else(|| self.corpus.inert(key))
+        language::inert(key).or_else(|| self.corpus.inert(key))
     }
 
     fn check_own(&self) -> Result<(), ConfigError> {
         self.corpus.check()?;
-        let need = |key, value: &dyn fmt::Display, limit: &str, holds| {
-            if holds { Ok(()) } else { Err(ConfigError::refused(key, value, limit)) }
-        };
-        let named = self.model.to_str().is_some_and(|name| !name.is_empty());
-        let limit = "it must be the name of a file or folder, in UTF-8";
-        need("model", &format!("{:?}", self.model), limit, named)?;
-        if let Some(context) = self.context {
-            need("context", &context, "it must be 1 to 65536", (1..=1 << 16).contains(&context))?;
-        }
+        limits::path("model", &self.model, "file or folder")?;
+        self.context.map_or(Ok(()), language::check_context)?;
         let rank = self.rank;
         need("rank", &rank, "it must be 1 to 16384", (1..=16384).contains(&rank))?;
         let alpha = self.alpha;

@@ -4,6 +4,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use cpr_host::{
     config::{
         ConfigError, ExperimentConfig, Inert, KappaInit, OptimConfig, RunConfig, ScheduleChoice,
+        language, limits::need,
     },
     schedule::Shape,
 };
@@ -184,23 +185,6 @@ impl Gpt2Keys {
     }
 }
 
-/// What language models say differently of the keys that all experiments have.
-pub(in crate::experiment) fn adapted(flags: clap::Command) -> clap::Command {
-    flags
-        .mut_arg("eval_every", |flag| {
-            flag.help("Steps from one evaluation to the next, at least 1")
-        })
-        .mut_arg("stop_at_accuracy", |flag| flag.hide(true))
-}
-
-/// Why a key has no effect on a language model.
-pub(in crate::experiment) fn inert(key: &str) -> Option<Inert> {
-    (key == "stop_at_accuracy").then(|| Inert {
-        because: "a language model, which is measured by its loss".to_owned(),
-        remedy: "leave it out".to_owned(),
-    })
-}
-
 impl ExperimentConfig for Gpt2Keys {
     const EXPERIMENT: &'static str = "gpt2";
     const PROGRAM: &'static str = crate::cli::PROGRAM;
@@ -222,25 +206,18 @@ impl ExperimentConfig for Gpt2Keys {
     }
 
     fn adapt(flags: clap::Command) -> clap::Command {
-        adapted(flags)
+        language::adapted(flags)
     }
 
     fn inert_own(&self, key: &str) -> Option<Inert> {
-        inert(key).or_else(|| self.corpus.inert(key))
+        language::inert(key).or_else(|| self.corpus.inert(key))
     }
 
     fn check_own(&self) -> Result<(), ConfigError> {
         self.corpus.check()?;
-        let need = |key, value: &dyn std::fmt::Display, limit: &str, holds| {
-            if holds { Ok(()) } else { Err(ConfigError::refused(key, value, limit)) }
-        };
         let Gpt2Config { layers, width, heads, context, rotary, dropout, .. } = self.model(2);
-        need("context", &context, "it must be 1 to 65536", (1..=1 << 16).contains(&context))?;
-        need("layers", &layers, "it must be 1 to 256", (1..=256).contains(&layers))?;
-        need("heads", &heads, "it must be at least 1", heads >= 1)?;
-        need("width", &width, "it must be 1 to 16384", (1..=16384).contains(&width))?;
-        let limit = format!("it must be a multiple of --heads {heads}");
-        need("width", &width, &limit, width.is_multiple_of(heads))?;
+        language::check_context(context)?;
+        language::check_network(layers, heads, ("width", width), dropout)?;
         let size = width / heads;
         let limit = format!(
             "it must be 0, or at most 1 and turn at least 2 of the {size} numbers of a head"
@@ -248,7 +225,6 @@ impl ExperimentConfig for Gpt2Keys {
         // A width is far below 2⁵³.
         let turned = rotary * size as f64;
         let holds = rotary == 0.0 || (rotary > 0.0 && rotary <= 1.0 && turned >= 2.0);
-        need("rotary", &rotary, &limit, holds)?;
-        need("dropout", &dropout, "it must be in [0, 1)", (0.0..1.0).contains(&dropout))
+        need("rotary", &rotary, &limit, holds)
     }
 }

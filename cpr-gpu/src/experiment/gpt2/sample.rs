@@ -6,9 +6,8 @@ use candle_core::{D, DType, Tensor};
 use cpr_host::{
     checkpoint::Checkpoint,
     config::ExperimentConfig as _,
-    experiment::lm::{Sampling, draw},
+    experiment::lm::{Sampling, continued},
     parallel::Workers,
-    random::{Random, Stream},
     train::TrainError,
 };
 
@@ -52,27 +51,19 @@ pub fn sample(
         named.push((parameter.name, tensor.and_then(|x| x.to_dtype(dtype)).map_err(failed)?));
     }
     let model = Gpt2::new(config, &over(named, dtype, &device)).map_err(failed)?;
-    let prompt = if how.prompt.is_empty() { "\n" } else { &how.prompt };
-    let mut tokens = match tokenizer.encode(prompt) {
-        Ok(tokens) => tokens,
-        // A text of one line has no line feed to begin with.
-        Err(_) if how.prompt.is_empty() => vec![0],
-        Err(character) => return Err(TrainError::Prompt { character }),
-    };
-    let mut random = Random::new(how.seed, Stream::Sample, 0);
-    for _ in 0..how.tokens {
-        let seen = &tokens[tokens.len().saturating_sub(config.context)..];
-        let next = || {
+    let next = |seen: &[u16]| {
+        let forward = || {
             let seen: Vec<u32> = seen.iter().copied().map(u32::from).collect();
             let length = seen.len();
             let logits = model.forward(&Tensor::from_vec(seen, (1, length), &device)?, None)?;
             let last = logits.narrow(D::Minus2, length - 1, 1)?.flatten_all()?;
             last.to_dtype(DType::F32)?.to_vec1::<f32>()
         };
-        let logits = workers.run(next).map_err(failed)?;
+        let mut logits = workers.run(forward).map_err(failed)?;
         // A vocabulary may be padded: what is no token of the text is not drawn.
-        let known = logits.len().min(tokenizer.size());
-        tokens.push(draw(&logits[..known], how, &mut random));
-    }
+        logits.truncate(tokenizer.size());
+        Ok(logits)
+    };
+    let tokens = continued(how, |text| tokenizer.encode(text), config.context, next)?;
     Ok(tokenizer.decode(&tokens))
 }
