@@ -22,6 +22,8 @@ pub use self::{
 const CONNECT: Duration = Duration::from_secs(20);
 /// Time until it has to begin its answer.
 const ANSWER: Duration = Duration::from_secs(60);
+/// Bytes that are moved at a time.
+const BLOCK: usize = 1 << 16;
 
 /// A file that is not what it was to be, or cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -185,25 +187,47 @@ fn download(
     path: &Path,
     source: &dyn Source,
 ) -> Result<Result<(), String>, FetchError> {
-    let mut body = match source.open(archive.url) {
+    let body = match source.open(archive.url) {
         Ok(body) => body,
         Err(reason) => return Ok(Err(reason)),
     };
+    // One byte more tells a longer file, and no more is written than that.
+    let mut body = body.take(archive.bytes + 1);
+    written(path, |file, part| {
+        let mut block = vec![0; BLOCK];
+        loop {
+            match body.read(&mut block) {
+                Ok(0) => break,
+                Ok(read) => {
+                    file.write_all(&block[..read]).map_err(FetchError::io("write", part))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        }
+        file.sync_all().map_err(FetchError::io("write", part))?;
+        let next = "the download was cut or is another file; run the command again";
+        check(archive, part, path, next)?;
+        Ok(Ok(()))
+    })
+}
+
+/// Makes a file under another name, which `write` fills, and gives it its own; where that fails, or cannot be had, nothing
+/// of it stays.
+fn written(
+    path: &Path,
+    write: impl FnOnce(&mut File, &Path) -> Result<Result<(), String>, FetchError>,
+) -> Result<Result<(), String>, FetchError> {
     let part = beside(path);
     let mut file = File::create(&part).map_err(FetchError::io("write", &part))?;
-    if let Err(error) = io::copy(&mut body, &mut file) {
-        // What is left of it is of no use; the reason is what matters.
+    let done = write(&mut file, &part);
+    if let Ok(Ok(())) = done {
+        fs::rename(&part, path).map_err(FetchError::io("name", path))?;
+    } else {
+        // It is of no use; what matters is why.
         let _ = fs::remove_file(&part);
-        return Ok(Err(error.to_string()));
     }
-    file.sync_all().map_err(FetchError::io("write", &part))?;
-    let next = "the download was cut or is another file; run the command again";
-    if let Err(error) = check(archive, &part, path, next) {
-        let _ = fs::remove_file(&part);
-        return Err(error);
-    }
-    fs::rename(&part, path).map_err(FetchError::io("name", path))?;
-    Ok(Ok(()))
+    done
 }
 
 /// Whether a file is the published one; `path` is what errors name.

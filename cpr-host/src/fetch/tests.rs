@@ -136,6 +136,39 @@ fn what_is_another_file_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn what_cannot_be_read_to_its_end_or_has_none_leaves_nothing() {
+    struct Dead;
+    impl Read for Dead {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the line is dead"))
+        }
+    }
+    struct Line;
+    impl Source for Line {
+        fn open(&self, _: &str) -> Result<Box<dyn Read>, String> {
+            Ok(Box::new(io::Cursor::new(b"pl").chain(Dead)))
+        }
+    }
+    struct Endless;
+    impl Source for Endless {
+        fn open(&self, _: &str) -> Result<Box<dyn Read>, String> {
+            Ok(Box::new(io::repeat(1)))
+        }
+    }
+    let (set, _) = set(&[("d.txt", b"plain", Content::Plain)]);
+    let place = tempfile::tempdir().unwrap();
+    let message = fetch(set, place.path(), &Line, &mut io::sink()).unwrap_err().to_string();
+    assert!(message.contains("could not be downloaded (the line is dead)"), "{message}");
+    let message = fetch(set, place.path(), &Endless, &mut io::sink()).unwrap_err().to_string();
+    assert!(message.contains("d.txt has the SHA-256"), "{message}");
+    // An archive that is what it was to be, and no archive.
+    let (set, shelf) = self::set(&[("c.gz", b"no gzip", Content::Gzip(["c"]))]);
+    let message = fetched(set, place.path(), &shelf).1.unwrap_err().to_string();
+    assert!(message.contains("cannot unpack"), "{message}");
+    assert_eq!(names(place.path()), ["c.gz"]);
+}
+
+#[test]
 fn an_archive_that_lacks_a_file_is_refused() {
     let packed = tar_of(&["a.bin"]);
     let (set, shelf) = set(&[("all.tar.gz", &packed, Content::TarGzip(&["a.bin", "b.bin"]))]);

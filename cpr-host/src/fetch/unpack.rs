@@ -1,7 +1,7 @@
 //! What is in an archive, as files.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufReader, Read},
     path::Path,
 };
@@ -9,7 +9,7 @@ use std::{
 use flate2::read::GzDecoder;
 use tar::Archive as Tar;
 
-use super::{Archive, Content, FetchError, beside};
+use super::{Archive, Content, FetchError, written};
 
 /// Writes what a checked archive holds into a folder; of a tar archive the files whose names are known, and no others,
 /// so that no path in it leads elsewhere.
@@ -47,9 +47,10 @@ pub(super) fn unpack(archive: &Archive, path: &Path, folder: &Path) -> Result<()
 
 /// Copies a content to a file that has its name once it is whole; `archive` is what errors of reading name.
 fn write(content: &mut impl Read, archive: &Path, path: &Path) -> Result<(), FetchError> {
-    let part = beside(path);
-    let mut file = File::create(&part).map_err(FetchError::io("write", &part))?;
-    io::copy(content, &mut file).map_err(FetchError::io("unpack", archive))?;
-    file.sync_all().map_err(FetchError::io("write", &part))?;
-    fs::rename(&part, path).map_err(FetchError::io("name", path))
+    let copied = written(path, |file, part| {
+        io::copy(content, file).map_err(FetchError::io("unpack", archive))?;
+        file.sync_all().map_err(FetchError::io("write", part))?;
+        Ok(Ok(()))
+    });
+    copied.map(|_| ())
 }
