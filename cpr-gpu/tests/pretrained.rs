@@ -94,6 +94,9 @@ fn what_is_no_gpt2_is_refused_with_what_differs() {
     weights.insert("transformer.h.1.mlp.c_fc.bias".to_owned(), short);
     save(&weights).unwrap();
     assert!(refused().contains("is [5], not [128]"), "{}", refused());
+    let first = pretrained.weights.iter().filter(|(name, _)| !name.contains(".h.1."));
+    save(&first.map(|(name, weight)| (name.clone(), weight.clone())).collect()).unwrap();
+    assert!(refused().contains("n_layer is 2, not 1"), "{}", refused());
     save(&pretrained.weights).unwrap();
     let config = fs::read_to_string(format!("{TINY}/config.json")).unwrap();
     fs::write(folder.path().join("config.json"), config.replace("gelu_new", "relu")).unwrap();

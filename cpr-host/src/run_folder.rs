@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use atomic::replace;
+pub use atomic::{make_folder, replace};
 pub use environment::Environment;
 
 use crate::store::Shared;

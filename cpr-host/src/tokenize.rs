@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
     fs::{self, File},
     io::{self, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -19,7 +18,8 @@ use crate::{
         tokenizer::{TokenUnit, Tokenizer},
         tokens::{TokenFormat, llm_header},
     },
-    store::{Disk, Store as _},
+    run_folder::{make_folder, replace},
+    store::Disk,
 };
 
 const BYTES: u64 = 2;
@@ -109,7 +109,7 @@ fn shown(paths: &[PathBuf]) -> String {
 /// Texts of GPT-2's tokens end with `<|endoftext|>`, where there are several. The cut between the two files is by tokens.
 ///
 /// # Errors
-/// [`TokenizeError`]; there is no folder then.
+/// [`TokenizeError`]; there is no folder then, unless only its parent could not be synced.
 pub fn write(plan: &TokenPlan) -> Result<(TokenMeta, usize), TokenizeError> {
     let TokenPlan { inputs, out, .. } = plan;
     if out.symlink_metadata().is_ok() {
@@ -122,30 +122,9 @@ pub fn write(plan: &TokenPlan) -> Result<(TokenMeta, usize), TokenizeError> {
     if files.is_empty() {
         return Err(TokenizeError::NoFiles { inputs: inputs.clone() });
     }
-    let mut name = OsString::from(".");
-    name.push(out.file_name().unwrap_or_default());
-    name.push(".tmp");
-    let folder = out.with_file_name(name);
-    let failed = |source| TokenizeError::Write { path: folder.clone(), source };
-    if folder.exists() {
-        // What a kill left behind.
-        fs::remove_dir_all(&folder).map_err(failed)?;
-    }
-    fs::create_dir_all(&folder).map_err(failed)?;
-    let written = fill(plan, &files, &folder).and_then(|meta| {
-        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let placed = Disk
-            .sync_folder(&folder)
-            .and_then(|()| fs::rename(&folder, out))
-            .and_then(|()| Disk.sync_folder(parent.unwrap_or(Path::new("."))));
-        placed.map_err(|source| TokenizeError::Write { path: out.clone(), source })?;
-        Ok((meta, files.len()))
-    });
-    if written.is_err() {
-        // The error that matters is the first one.
-        let _ = fs::remove_dir_all(&folder);
-    }
-    written
+    let failed = |path: &Path, source| TokenizeError::Write { path: path.to_owned(), source };
+    let meta = make_folder(out, failed, |folder| fill(plan, &files, folder))?;
+    Ok((meta, files.len()))
 }
 
 /// The file itself, or those below a folder.
@@ -184,7 +163,7 @@ fn fill(plan: &TokenPlan, files: &[PathBuf], folder: &Path) -> Result<TokenMeta,
     let mut train = train.map_err(&failed)?;
     let total = append(plan.unit, &tokenizer, files, &train, start, &failed)?;
     let cut = text::cut(plan.train_fraction, total);
-    if cut == 0 || cut == total {
+    if cut == 0 || cut >= total {
         return Err(TokenizeError::Short { tokens: total, fraction: plan.train_fraction });
     }
     let failed_validation = writing(&validation_path);
@@ -222,8 +201,7 @@ fn fill(plan: &TokenPlan, files: &[PathBuf], folder: &Path) -> Result<TokenMeta,
         validation_characters: characters,
     };
     let path = folder.join(META);
-    crate::run_folder::replace(&mut Disk, &path, meta.to_json().as_bytes())
-        .map_err(writing(&path))?;
+    replace(&mut Disk, &path, meta.to_json().as_bytes()).map_err(writing(&path))?;
     Ok(meta)
 }
 

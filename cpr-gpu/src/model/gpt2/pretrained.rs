@@ -7,7 +7,10 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use cpr_host::{run_folder::replace, store::Disk};
+use cpr_host::{
+    run_folder::{make_folder, replace},
+    store::Disk,
+};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::{Value, json};
 
@@ -102,7 +105,7 @@ impl Pretrained {
             .take_while(|layer| weights.contains_key(&format!("{BODY}h.{layer}.ln_1.weight")))
             .count();
         let config = path.with_file_name(CONFIG);
-        let heads = if config.is_file() { heads(&config)? } else { width / 64 };
+        let heads = if config.is_file() { heads(&config, layers)? } else { width / 64 };
         if heads == 0 || !width.is_multiple_of(heads) {
             return Err(other(format!("{heads} heads do not divide its width {width}")));
         }
@@ -142,8 +145,8 @@ impl Pretrained {
     }
 }
 
-/// The number of heads in a config.json that says of everything else what this model does.
-fn heads(path: &Path) -> Result<usize, PretrainedError> {
+/// The number of heads in a config.json that says of everything else what this model does, which has that many layers.
+fn heads(path: &Path, layers: usize) -> Result<usize, PretrainedError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| PretrainedError::Config {
         path: path.to_owned(),
         source,
@@ -155,6 +158,8 @@ fn heads(path: &Path) -> Result<usize, PretrainedError> {
         ("layer_norm_epsilon", json!(EPS)),
         ("scale_attn_weights", json!(true)),
         ("scale_attn_by_inverse_layer_idx", json!(false)),
+        // Weights that lack one would be a shallower model.
+        ("n_layer", json!(layers)),
     ];
     for (key, usual) in usual {
         if let Some(given) = config.get(key).filter(|&given| *given != usual) {
@@ -168,8 +173,8 @@ fn heads(path: &Path) -> Result<usize, PretrainedError> {
 }
 
 /// Writes weights as `GPT2LMHeadModel.from_pretrained` of Hugging Face's transformers reads them: a folder with
-/// `model.safetensors` in f32 and `config.json`, each replaced whole. Positions must be learned and there must be biases,
-/// for that model has no other form.
+/// `model.safetensors` in f32 and `config.json`; it must not exist yet, and appears whole. Positions must be learned and
+/// there must be biases, for that model has no other form.
 ///
 /// # Errors
 /// [`PretrainedError`].
@@ -183,11 +188,22 @@ pub fn write(
             .to_owned();
         return Err(PretrainedError::Other { path: folder.to_owned(), what });
     }
+    let failed = |path: &Path, error: std::io::Error| written(path, Box::new(error));
+    make_folder(folder, failed, |folder| fill(folder, config, weights))
+}
+
+fn written(path: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> PretrainedError {
+    PretrainedError::Write { path: path.to_owned(), source }
+}
+
+/// Writes the two files.
+fn fill(
+    folder: &Path,
+    config: Gpt2Config,
+    weights: &[(String, Tensor)],
+) -> Result<(), PretrainedError> {
+    let failed = written;
     let path = folder.join(WEIGHTS);
-    let failed = |path: &Path, source: Box<dyn std::error::Error + Send + Sync>| {
-        PretrainedError::Write { path: path.to_owned(), source }
-    };
-    fs::create_dir_all(folder).map_err(|error| failed(folder, error.into()))?;
     let bytes = weights.iter().map(|(name, weight)| {
         let values = weight.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
