@@ -25,7 +25,7 @@ use crate::{
     device::DeviceChoice,
     experiment::{
         Cifar, CifarConfig, Finetune, FinetuneKeys, Gpt2Keys, Gpt2Run, Grokking, OnDevice, dry_run,
-        merge, sample,
+        evaluated_on, merge, sample,
     },
 };
 
@@ -102,7 +102,7 @@ other's runs and checkpoints.";
 
 const GPT2: &str = "\
 The flags from --seed on are also the keys of --config and --set, with underscores. The defaults are the paper's recipe \
-for OpenWebText. --dry-run estimates the memory, of any size, without making a weight.
+for OpenWebText. --dry-run (without --from) estimates the memory, of any size, without making a weight.
 
 Examples:
   cpr tokens input.txt --out data && cpr-gpu gpt2 --data data --device cuda
@@ -180,7 +180,7 @@ enum Arguments {
         /// The run folder or checkpoint file
         #[arg(value_name = "RUN|CHECKPOINT")]
         path: PathBuf,
-        /// Write the logits of all pairs to a safetensors file
+        /// Write the logits of all pairs, or of the test images, to a safetensors file
         #[arg(long, value_name = "FILE")]
         logits: Option<PathBuf>,
         /// Where the network runs: cpu, cuda or cuda:N
@@ -319,10 +319,18 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Ending, CommandError
                     commands::eval_as::<Cifar>(&path, checkpoint, on(device), logits, out)?;
                 }
                 Gpt2Keys::EXPERIMENT => {
-                    commands::eval_as::<Gpt2Run>(&path, checkpoint, on(device), logits, out)?;
+                    let adjust = |config: &mut OnDevice<Gpt2Keys>| {
+                        config.device = device;
+                        evaluated_on(device, &mut config.keys.precision);
+                    };
+                    commands::eval_as::<Gpt2Run>(&path, checkpoint, adjust, logits, out)?;
                 }
                 FinetuneKeys::EXPERIMENT => {
-                    commands::eval_as::<Finetune>(&path, checkpoint, on(device), logits, out)?;
+                    let adjust = |config: &mut OnDevice<FinetuneKeys>| {
+                        config.device = device;
+                        evaluated_on(device, &mut config.keys.precision);
+                    };
+                    commands::eval_as::<Finetune>(&path, checkpoint, adjust, logits, out)?;
                 }
                 kind => return Err(other(&path, kind)),
             }

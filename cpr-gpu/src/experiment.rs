@@ -20,7 +20,7 @@ pub use cifar::{Cifar, CifarConfig};
 pub use config::OnDevice;
 pub use corpus::{Corpus, CorpusKeys, Sequences, Which};
 pub use finetune::{Finetune, FinetuneKeys, Targets, merge};
-pub use gpt2::{Gpt2Keys, Gpt2Run, Precision, Size, dry_run, sample};
+pub use gpt2::{Gpt2Keys, Gpt2Run, Precision, Size, dry_run, evaluated_on, sample};
 pub use grokking::Grokking;
 pub use modular::Modular;
 pub use spec::SpecParams;

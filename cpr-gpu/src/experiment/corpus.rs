@@ -227,7 +227,14 @@ fn files(keys: &mut CorpusKeys, path: &Path) -> Result<(Part, Part, Option<f64>)
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     let meta = TokenMeta::of(folder)?;
     let unit = keys.unit.or(meta.as_ref().map(|meta| meta.unit)).unwrap_or(TokenUnit::Gpt2);
-    let meta = meta.filter(|meta| meta.unit == unit);
+    if let Some(meta) = meta.as_ref().filter(|meta| meta.unit != unit) {
+        let expected = format!(
+            "the meta.json in {} says that the tokens are {}: leave it out, or give other files",
+            folder.display(),
+            meta.unit.name()
+        );
+        return Err(ConfigError::refused("unit", unit.name(), &expected).into());
+    }
     let alphabet =
         keys.alphabet.clone().or_else(|| meta.as_ref().and_then(|meta| meta.alphabet.clone()));
     let size = match (unit, &meta, &alphabet) {
@@ -303,7 +310,7 @@ pub(super) fn tokenizer(keys: &CorpusKeys) -> Option<Tokenizer> {
 pub(super) fn size(keys: &CorpusKeys) -> Option<usize> {
     let folder = if keys.data.is_dir() { Some(keys.data.as_path()) } else { keys.data.parent() };
     let meta = folder.and_then(|folder| TokenMeta::of(folder).ok().flatten());
-    let is_text = keys.data.is_file() && keys.data.extension().is_none_or(|end| end != "bin");
+    let is_text = keys.is_text();
     let told = meta.filter(|_| !is_text).map(|meta| meta.unit);
     let usual = if is_text { TokenUnit::Characters } else { TokenUnit::Gpt2 };
     match (keys.unit.or(told).unwrap_or(usual), &keys.alphabet) {

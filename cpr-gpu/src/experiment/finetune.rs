@@ -9,6 +9,7 @@ use cpr_host::{
     checkpoint::Checkpoint,
     commands::CommandError,
     config::{ConfigError, ExperimentConfig as _},
+    data::tokenizer::TokenUnit,
     experiment::{Experiment, Finish, Judge, Step},
     observe::Row,
     param::ParamLayout,
@@ -120,11 +121,16 @@ impl Experiment for Finetune {
                 format!("the model knows {} tokens: it must be at most that", model.vocabulary);
             return Err(ConfigError::refused("vocabulary", vocabulary, &expected).into());
         }
-        // Its tokens are GPT-2's, where nothing else is said.
-        if keys.corpus.data.is_file() {
-            keys.corpus.unit.get_or_insert(cpr_host::data::tokenizer::TokenUnit::Gpt2);
+        // Of a text it takes GPT-2's tokens, where nothing else is said.
+        if keys.corpus.is_text() {
+            keys.corpus.unit.get_or_insert(TokenUnit::Gpt2);
         }
         let corpus = Corpus::open(&mut keys.corpus, context)?;
+        let unit = keys.corpus.unit.filter(|&unit| unit != TokenUnit::Gpt2);
+        if let Some(unit) = unit.filter(|_| model.vocabulary >= TokenUnit::GPT2_TOKENS) {
+            let expected = "the model knows GPT-2's tokens: give a text without --unit, or files of `cpr tokens`";
+            return Err(ConfigError::refused("unit", unit.name(), expected).into());
+        }
         let of_network = declared(|variables| Gpt2::new(model, variables)).map_err(failed)?;
         let lora = keys.lora();
         let trained = lora.declared(&of_network);
@@ -225,7 +231,10 @@ pub fn merge(
     if folder.symlink_metadata().is_ok() {
         return Err(CommandError::Exists { path: folder.to_owned() });
     }
-    let (Finetune { network, weights, .. }, meta) = load::<Finetune>(path, checkpoint, 0, |_| ())?;
+    let (Finetune { network, weights, .. }, meta) =
+        load::<Finetune>(path, checkpoint, 0, |config| {
+            gpt2::evaluated_on(config.device, &mut config.keys.precision);
+        })?;
     let merged = network.merged(weights.layout(), weights.vars(), false).map_err(failed)?;
     write(folder, network.config, &merged).map_err(TrainError::other)?;
     writeln!(out, "{} at step {}: merged into {}", path.display(), meta.step, folder.display())?;

@@ -25,6 +25,7 @@ pub(super) use summary::Perplexity;
 use super::{Corpus, OnDevice, VarWeights, Which, corpus::Sequences, failed};
 use crate::{
     Accumulator,
+    device::DeviceChoice,
     model::{Gpt2, declared, layout, over, start},
     nn::{Draw, cross_entropy},
 };
@@ -240,6 +241,13 @@ pub(super) fn settled(
     }
 }
 
+/// On the CPU a run is evaluated, sampled and merged in f32, whatever it was trained in.
+pub fn evaluated_on(device: DeviceChoice, precision: &mut Option<Precision>) {
+    if device == DeviceChoice::Cpu {
+        *precision = Some(Precision::F32);
+    }
+}
+
 /// How much data for how long, and where.
 pub(super) fn told(corpus: &Corpus, steps: u64, place: &str) -> String {
     format!(
@@ -286,4 +294,20 @@ pub(super) fn finish(
     let figure = curves::figure(title, rows, upper, weights.largest()?.as_deref())?;
     let summary = Perplexity::of(rows);
     Ok(Finish { json: summary.to_json(), table: summary.table(), figure })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_trained_in_half_precision_is_evaluated_on_the_cpu_too() {
+        let trained = Some(Precision::Bf16);
+        let mut precision = trained;
+        assert!(settled(&mut precision, &Device::Cpu).is_err());
+        evaluated_on(DeviceChoice::Cuda(0), &mut precision);
+        assert_eq!(precision, trained);
+        evaluated_on(DeviceChoice::Cpu, &mut precision);
+        assert_eq!(settled(&mut precision, &Device::Cpu).unwrap(), DType::F32);
+    }
 }

@@ -186,6 +186,12 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
         let message = place.error(&gpt2(flags), 1);
         assert!(message.contains(part), "{flags}: {message}");
     }
+    // Files that say of themselves what they are.
+    let meta =
+        r#"{"unit":"bytes","vocabulary":256,"train":1,"validation":1,"validation_characters":1}"#;
+    fs::write(place.path().join("folder/meta.json"), meta).unwrap();
+    let message = place.error(&gpt2("--data folder --unit gpt2"), 1);
+    assert!(message.contains("meta.json in folder says that the tokens are bytes"), "{message}");
     for (flags, part) in [
         ("--accumulate 3", "divide the 4 sequences"),
         ("--rotary 0.1", "turn at least 2 of the 8"),

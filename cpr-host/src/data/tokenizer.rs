@@ -6,8 +6,6 @@ use tiktoken_rs::{CoreBPE, r50k_base_singleton};
 
 use super::text::Alphabet;
 
-/// Tokens of GPT-2, the end of a text among them.
-const GPT2: usize = 50_257;
 /// `<|endoftext|>`.
 const END_OF_TEXT: u16 = 50_256;
 
@@ -25,6 +23,9 @@ pub enum TokenUnit {
 }
 
 impl TokenUnit {
+    /// How many tokens GPT-2 has, the end of a text among them.
+    pub const GPT2_TOKENS: usize = 50_257;
+
     /// Its name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -78,7 +79,7 @@ impl Tokenizer {
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
-            Self::Gpt2(_) => GPT2,
+            Self::Gpt2(_) => TokenUnit::GPT2_TOKENS,
             Self::Alphabet(alphabet) => alphabet.size(),
         }
     }
@@ -105,7 +106,8 @@ impl Tokenizer {
             Self::Alphabet(alphabet) => alphabet.decode(tokens),
             Self::Gpt2(pairs) => {
                 let known = tokens.iter().map(|&token| u32::from(token));
-                let known: Vec<u32> = known.filter(|&token| (token as usize) < GPT2).collect();
+                let known =
+                    known.filter(|&token| token <= END_OF_TEXT.into()).collect::<Vec<u32>>();
                 // Every token that is left has its bytes.
                 pairs.decode_bytes(&known).unwrap_or_default()
             }

@@ -40,7 +40,7 @@ impl Augment {
         let mut random = Random::part(self.seed, Stream::Augment, step, place as u64);
         let mut shift = || {
             let places = NonZeroU64::MIN.saturating_add(2 * self.padding as u64);
-            // Below 1024, for images have at most 512 rows.
+            // Below 2¹⁵, for images have at most 2¹⁴ rows.
             random.below(places) as usize
         };
         let (down, right) = (shift(), shift());

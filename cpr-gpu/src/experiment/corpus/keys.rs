@@ -114,6 +114,12 @@ impl CorpusKeys {
         }
     }
 
+    /// Whether the data is a text file, which is made into tokens in memory.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.data.is_file() && self.data.extension().is_none_or(|end| end != "bin")
+    }
+
     /// Sequences of a pass.
     #[must_use]
     pub const fn sequences(&self) -> usize {

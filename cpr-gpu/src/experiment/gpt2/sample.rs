@@ -11,7 +11,7 @@ use cpr_host::{
     train::TrainError,
 };
 
-use super::{Gpt2Keys, settled};
+use super::{Gpt2Keys, evaluated_on, settled};
 use crate::{
     device::DeviceChoice,
     experiment::{OnDevice, corpus::tokenizer, failed},
@@ -41,6 +41,7 @@ pub fn sample(
     let OnDevice { mut keys, .. } = OnDevice::<Gpt2Keys>::from_toml(&meta.config, path)?;
     let bad = || TrainError::BadMeta { path: path.to_owned(), field: "config" };
     let tokenizer = tokenizer(&keys.corpus).ok_or_else(bad)?;
+    evaluated_on(device, &mut keys.precision);
     let device = device.open().map_err(TrainError::other)?;
     let dtype = settled(&mut keys.precision, &device)?;
     let config = keys.model(keys.corpus.vocabulary.ok_or_else(bad)?);

@@ -80,6 +80,12 @@ fn what_does_not_fit_is_refused_by_name() {
             refused(&|place| fs::write(place.join(format!("train/cat/9.{ending}")), "x").unwrap());
         assert!(message.contains("cannot be understood"), "{message}");
     }
+    // A head that claims terabytes, and nothing behind it.
+    let message = refused(&|place| {
+        let file = File::create(place.join("train/cat/9.png")).unwrap();
+        drop(png::Encoder::new(file, 1_000_000, 1_000_000).write_header().unwrap());
+    });
+    assert!(message.contains("9.png") && message.contains("16384"), "{message}");
     let message = refused(&|place| fs::remove_dir_all(place.join("train/cat")).unwrap());
     assert!(message.contains("class `cat`"), "{message}");
 }
