@@ -19,25 +19,30 @@ fn main() -> Result<(), String> {
     let out = env::var_os("OUT_DIR").map(PathBuf::from).ok_or("cargo sets OUT_DIR")?;
     let nvcc = compiler();
     let capability = env::var("CUDA_COMPUTE_CAP").unwrap_or_else(|_| "80".into()).replace('.', "");
-    // No contraction: a product and a sum round twice, as in cpr-core.
-    let status = Command::new(&nvcc)
-        .args(["--ptx", "-O3", "-std=c++17", "--fmad=false"])
-        .arg(format!("-arch=compute_{capability}"))
-        .arg("-o")
-        .args([out.join("cpr.ptx"), PathBuf::from("kernels/cpr.cu")])
-        .status()
-        .map_err(|error| {
-            format!(
-                "{} does not run ({error}): install a CUDA toolkit of 12.0 or later and set NVCC or CUDA_HOME, \
-                 or build without the feature `cuda`",
+    // No contraction in the step: a product and a sum round twice, as in cpr-core.
+    for (name, contraction) in [("cpr", "--fmad=false"), ("layers", "--fmad=true")] {
+        let source = format!("kernels/{name}.cu");
+        let status = Command::new(&nvcc)
+            .args(["--ptx", "-O3", "-std=c++17", contraction])
+            .arg(format!("-arch=compute_{capability}"))
+            .arg("-o")
+            .args([out.join(format!("{name}.ptx")), PathBuf::from(&source)])
+            .status()
+            .map_err(|error| {
+                format!(
+                    "{} does not run ({error}): install a CUDA toolkit of 12.0 or later and set NVCC or CUDA_HOME, \
+                     or build without the feature `cuda`",
+                    Path::new(&nvcc).display()
+                )
+            })?;
+        if !status.success() {
+            return Err(format!(
+                "{} cannot compile {source}: {status}",
                 Path::new(&nvcc).display()
-            )
-        })?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{} cannot compile kernels/cpr.cu: {status}", Path::new(&nvcc).display()))
+            ));
+        }
     }
+    Ok(())
 }
 
 /// `NVCC`, the toolkit's under `CUDA_HOME` or `CUDA_PATH`, or what the path has.

@@ -1,6 +1,7 @@
 //! What the fused CUDA step promises, measured on the GPU of this machine; `scripts/gpu-check.sh` runs it.
 //!
-//! Prints one line a promise, `ok` or `FAILED` first, and ends with status 1 if one failed. `TORCH_MS` holds the
+//! Prints one line a promise, `ok` or `FAILED` first, and ends with status 1 if one failed. Of the parts `agreement`,
+//! `steadiness` and `speed` it does those that are named as arguments, without one all. `TORCH_MS` holds the
 //! milliseconds of `torch.optim.AdamW(fused=True)` on the same shapes, where that could be measured.
 #![allow(clippy::print_stdout, reason = "a program that reports")]
 
@@ -264,9 +265,18 @@ fn main() -> ExitCode {
     let mut ledger = Ledger { failed: false };
     let run = |ledger: &mut Ledger| {
         let cuda = Device::new_cuda(0)?;
-        agreement(ledger, &cuda)?;
-        steadiness(ledger, &cuda)?;
-        speed(ledger, &cuda)
+        let named: Vec<String> = std::env::args().skip(1).collect();
+        let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+        if wanted("agreement") {
+            agreement(ledger, &cuda)?;
+        }
+        if wanted("steadiness") {
+            steadiness(ledger, &cuda)?;
+        }
+        if wanted("speed") {
+            speed(ledger, &cuda)?;
+        }
+        Ok::<_, cpr_gpu::Error>(())
     };
     if let Err(error) = run(&mut ledger) {
         println!("FAILED {error}");

@@ -129,7 +129,6 @@ __device__ void step_block(const Board& board, const Window& window) {
             after.set(plan);
             shrink.set(correction);
         }
-        const T clip = (T)plan.clip_scale;
         u32 stopped = 0;
 #pragma unroll 1
         for (u32 quad = threadIdx.x; quad * QUAD < piece.count; quad += BLOCK) {
@@ -141,7 +140,8 @@ __device__ void step_block(const Board& board, const Window& window) {
             if (base.MOMENTS > 2) load((const T*)tensor.moments[2], piece, quad, top);
 #pragma unroll
             for (u32 i = 0; i < QUAD; ++i) {
-                T given = plan.clipped ? (T)0 + clip * (g[i] - (T)0) : g[i];
+                // The scale is read where it is needed: one more register would cost a block.
+                T given = plan.clipped ? (T)0 + (T)plan.clip_scale * (g[i] - (T)0) : g[i];
                 T before = x[i];
                 x[i] = base.element(before, given, m[i], v[i], top[i]);
                 if (FULL) {
@@ -249,8 +249,10 @@ __device__ void correct_block(const Board& board, u64 attempt) {
 #define BOARD const __grid_constant__ Board board
 #define WINDOWED BOARD, const __grid_constant__ Window window
 #define KERNEL(blocks) extern "C" __global__ void BLOCKS(BLOCK, blocks)
+// While a block sums its chunk it loads nothing: five blocks are what it takes to hide that.
 #define STEPS(T, type, KIND, kind)                                                              \
-    KERNEL(16 / sizeof(T)) step_##type##_##kind(WINDOWED) { step_block<T, KIND, false>(board, window); }     \
+    KERNEL(sizeof(T) == 8 ? 2 : KIND == AMSGRAD ? 4 : 5)                                        \
+    step_##type##_##kind(WINDOWED) { step_block<T, KIND, false>(board, window); }               \
     KERNEL(1) full_##type##_##kind(WINDOWED) { step_block<T, KIND, true>(board, window); }
 #define TYPE(T, type)                                                                           \
     KERNEL(16 / sizeof(T)) check_##type(WINDOWED) { check_block<T>(board, window); }                         \

@@ -1,4 +1,5 @@
-//! The launches of the fused kernels, and the device memory that they read and write: all unsafe code of the crate.
+//! The launches of the kernels, and the device memory that they read and write: all unsafe code of the crate. [`Fused`]
+//! launches the step of an optimizer, [`run_layer`] a kernel of `nn::fused`.
 //!
 //! Every table, moment and master weight is a Candle tensor, owned here or by a variable that is held here, so that its
 //! memory lives as long as a launch may use it. Everything runs on the device's one stream: launches see what was
@@ -8,7 +9,8 @@
 use std::{collections::HashMap, fmt};
 
 use candle_core::{
-    CudaDevice, DType, Device, Error, Result, Storage, Tensor,
+    CudaDevice, CudaStorage, DType, Device, Error, Result, Shape, Storage, Tensor,
+    backend::BackendDevice as _,
     cuda_backend::{
         WrapErr,
         cudarc::driver::{CudaFunction, DevicePtr, LaunchConfig, PushKernelArg},
@@ -18,9 +20,11 @@ use cpr_core::CHUNK;
 
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/cpr.ptx"));
 const MODULE: &str = concat!("cpr-gpu-", env!("CARGO_PKG_VERSION"));
+const LAYERS_PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/layers.ptx"));
+const LAYERS_MODULE: &str = concat!("cpr-gpu-layers-", env!("CARGO_PKG_VERSION"));
 
 /// Threads of a block, chunks of a tile and parameters of a launch: BLOCK, TILE and WINDOW of kernels/.
-const BLOCK: usize = 256;
+pub(crate) const BLOCK: usize = 256;
 const TILE: usize = 1024;
 const WINDOW: usize = 400;
 /// Blocks that correct: enough to fill any device, few enough to return at once.
@@ -31,6 +35,8 @@ const CALL: usize = WINDOW + 8;
 const PLAN: usize = 18;
 const CORRECTION: usize = 4;
 const STATISTIC: usize = 3;
+/// Words of `Words`, what a kernel of a layer takes.
+const WORDS: usize = 12;
 /// Words of the clock.
 pub(crate) const CLOCK: usize = 9;
 /// Base rules, in the order of `BaseKind`.
@@ -491,33 +497,90 @@ fn check(member: &Member) -> Result<()> {
     }
 }
 
-/// Where the first element of a contiguous tensor lies on its device; a number that no kernel follows if it has none.
-fn address(tensor: &Tensor) -> Result<u64> {
-    const NOWHERE: u64 = 16;
+/// A number that no kernel follows: where an empty tensor lies.
+const NOWHERE: u64 = 16;
+
+/// Where the first element of a contiguous tensor lies on its device.
+pub(crate) fn address(tensor: &Tensor) -> Result<u64> {
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cuda(storage) = &*storage else {
-        return Err(Error::msg("a tensor is not on the CUDA device of its optimizer"));
+        return Err(Error::msg("a tensor is not on the CUDA device of its kernel"));
     };
     let Some((start, end)) = layout.contiguous_offsets() else {
         return Err(Error::msg("a tensor is not contiguous"));
     };
-    if start == end {
-        return Ok(NOWHERE);
-    }
+    if start == end { Ok(NOWHERE) } else { address_in(storage, start) }
+}
+
+/// Where an element of a storage lies.
+fn address_in(storage: &CudaStorage, start: usize) -> Result<u64> {
     let stream = storage.device.cuda_stream();
     macro_rules! of {
         ($type:ty) => {
             storage.as_cuda_slice::<$type>()?.slice(start..).device_ptr(&stream).0
         };
     }
-    Ok(match tensor.dtype() {
+    Ok(match candle_core::backend::BackendStorage::dtype(storage) {
         DType::F32 => of!(f32),
         DType::F64 => of!(f64),
         DType::BF16 => of!(half::bf16),
         DType::F16 => of!(half::f16),
+        DType::U32 => of!(u32),
         DType::I64 => of!(i64),
         dtype => return Err(Error::msg(format!("no kernel reads {dtype:?}"))),
     })
+}
+
+/// Elements that nobody has written, and where they lie: a kernel has to write all of them.
+pub(crate) fn fresh(
+    device: &CudaDevice,
+    dtype: DType,
+    shape: &Shape,
+) -> Result<(CudaStorage, u64)> {
+    // SAFETY: floats and integers of the types that `address_in` takes have no invalid bits, and what is read before it
+    // is written is an arbitrary number.
+    let storage = unsafe { device.alloc_uninit(shape, dtype)? };
+    let address = if shape.elem_count() == 0 { NOWHERE } else { address_in(&storage, 0)? };
+    Ok((storage, address))
+}
+
+/// The same as a tensor.
+pub(crate) fn empty(shape: &Shape, dtype: DType, device: &Device) -> Result<Tensor> {
+    // SAFETY: as in `fresh`.
+    unsafe { Tensor::empty(shape, dtype, device) }
+}
+
+/// Queues a kernel of kernels/layers.cu.
+///
+/// The caller vouches for `words`: they are what the kernel's comment asks for, their addresses are of tensors of this
+/// device that hold as many elements as the counts beside them say, and blocks are as many as these elements take.
+pub(crate) fn run_layer(
+    device: &CudaDevice,
+    name: &str,
+    blocks: usize,
+    words: &[u64],
+) -> Result<()> {
+    if blocks == 0 {
+        return Ok(());
+    }
+    let mut all = [0; WORDS];
+    for (slot, word) in all.iter_mut().zip(words) {
+        *slot = *word;
+    }
+    let function = device.get_or_load_custom_func(name, LAYERS_MODULE, LAYERS_PTX)?;
+    let function = function.into_cuda_function();
+    let config = LaunchConfig {
+        grid_dim: (u32::try_from(blocks).map_err(Error::wrap)?, 1, 1),
+        block_dim: (u32::try_from(BLOCK).map_err(Error::wrap)?, 1, 1),
+        shared_mem_bytes: 0,
+    };
+    let stream = device.cuda_stream();
+    let mut launch = stream.launch_builder(&function);
+    launch.arg(&all);
+    // SAFETY: the argument is `Words`, by value; what it points to is the caller's promise above. Memory that candle
+    // gives back is given back on the same stream, behind this launch.
+    unsafe { launch.launch(config) }.w()?;
+    Ok(())
 }
 
 /// A gradient as `Window` has it: its address, and its type above.

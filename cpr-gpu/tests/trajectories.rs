@@ -1,4 +1,5 @@
-//! Recorded trajectories of the published code through the Candle variables of the optimizer's CPU path.
+//! Recorded trajectories of the published code through Candle variables: on the optimizer's CPU path, and with the
+//! feature `cuda` on its CUDA path, where there is a device for it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test by panicking")]
 
@@ -51,15 +52,29 @@ impl Params for Recorded {
 /// Variables with their names.
 type Named = Vec<(String, Var)>;
 
-/// The optimizer over variables, as a user makes it.
-#[derive(Default)]
+/// The optimizer over variables of a device, as a user makes it.
 struct Candle {
+    device: Device,
     run: Option<(Optim<Recorded>, Named)>,
     ran: u64,
 }
 
-fn tensor(values: &[f64], dtype: DType) -> candle_core::Result<Tensor> {
-    Tensor::new(values, &Device::Cpu)?.to_dtype(dtype)
+impl Candle {
+    const fn on(device: Device) -> Self {
+        Self { device, run: None, ran: 0 }
+    }
+
+    /// The path that must have run, and what a step says on it.
+    const fn expected(&self) -> (Path, Outcome) {
+        match self.device {
+            Device::Cuda(_) => (Path::Cuda, Outcome::Queued),
+            _ => (Path::Cpu, Outcome::Stepped),
+        }
+    }
+
+    fn tensor(&self, values: &[f64], dtype: DType) -> candle_core::Result<Tensor> {
+        Tensor::new(values, &Device::Cpu)?.to_dtype(dtype)?.to_device(&self.device)
+    }
 }
 
 fn wide(values: Values) -> Vec<f64> {
@@ -88,7 +103,7 @@ impl ReplayEngine for Candle {
         for parameter in &setup.parameters {
             vars.push((
                 parameter.name.clone(),
-                Var::from_tensor(&tensor(&parameter.init, dtype)?)?,
+                Var::from_tensor(&self.tensor(&parameter.init, dtype)?)?,
             ));
             if let Some(rule) = parameter.constraint {
                 groups = groups.with(Override::new(&parameter.name)?.constraint(*rule.config()));
@@ -104,14 +119,15 @@ impl ReplayEngine for Candle {
     }
 
     fn step(&mut self, lr: f64, grads: &[Vec<f64>]) -> Result<(), EngineError> {
-        let (optimizer, vars) = self.run.as_mut().ok_or("not started")?;
+        let (_, vars) = self.run.as_ref().ok_or("not started")?;
         let mut store = GradStore::default();
         for ((_, var), grads) in vars.iter().zip(grads) {
-            store.insert(var, tensor(grads, var.dtype())?);
+            store.insert(var, self.tensor(grads, var.dtype())?);
         }
+        let expected = self.expected();
+        let (optimizer, _) = self.run.as_mut().ok_or("not started")?;
         candle_nn::Optimizer::set_learning_rate(optimizer, lr);
-        assert_eq!(optimizer.path(), Path::Cpu);
-        assert_eq!(optimizer.apply(&store)?, Outcome::Stepped);
+        assert_eq!((optimizer.path(), optimizer.apply(&store)?), expected);
         self.ran += 1;
         Ok(())
     }
@@ -132,7 +148,7 @@ impl ReplayEngine for Candle {
     }
 }
 
-fn replay_all(folder: &File) -> usize {
+fn replay_all(folder: &File, device: &Device) -> usize {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -141,7 +157,7 @@ fn replay_all(folder: &File) -> usize {
     files.sort();
     let mut kinds = BTreeSet::new();
     for file in &files {
-        let mut engine = Candle::default();
+        let mut engine = Candle::on(device.clone());
         let report = check_file_on(file, &mut engine).unwrap();
         assert!(report.passed, "{}: {:?}", file.display(), report.complaints());
         assert!(report.largest.theta.is_some() && engine.ran >= 10, "{}", file.display());
@@ -151,18 +167,32 @@ fn replay_all(folder: &File) -> usize {
     files.len()
 }
 
-#[test]
-fn the_selection_passes_on_the_cpu() {
-    let folder = File::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/trajectories");
-    assert_eq!(replay_all(&folder), 11);
+/// Every recording of the repository, and of the shared folder where the checkout has one beside it.
+fn everything_passes_on(device: &Device) {
+    // Where the test runs, not where it was compiled: scripts/gpu-check.sh runs it on another machine, from the root.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| "cpr-gpu".into());
+    let package = File::new(&package);
+    assert_eq!(replay_all(&package.join("../tests/data/trajectories"), device), 11);
+    let shared = package.join("../../shared/golden/trajectories");
+    if !shared.is_dir() {
+        println!("skipped the shared recordings: there is no folder {}", shared.display());
+        return;
+    }
+    let replayed = replay_all(&shared, device);
+    assert!(replayed >= 178);
+    println!("{replayed} shared recordings passed on {:?}", device.location());
 }
 
 #[test]
-fn every_shared_recording_passes_on_the_cpu() {
-    let folder = File::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/golden/trajectories");
-    if !folder.is_dir() {
-        println!("skipped: there is no folder {}", folder.display());
-        return;
+fn every_recording_passes_on_the_cpu() {
+    everything_passes_on(&Device::Cpu);
+}
+
+#[test]
+#[cfg(feature = "cuda")]
+fn every_recording_passes_on_cuda() {
+    match Device::new_cuda(0) {
+        Ok(device) => everything_passes_on(&device),
+        Err(error) => println!("skipped: there is no CUDA device ({error})"),
     }
-    assert!(replay_all(&folder) >= 178);
 }

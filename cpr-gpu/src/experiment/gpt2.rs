@@ -63,7 +63,7 @@ fn network(
 
 /// The mean loss in f32, whatever the type of the logits.
 pub(super) fn loss(logits: &Tensor, targets: &Tensor) -> candle_core::Result<Tensor> {
-    cross_entropy(&logits.to_dtype(DType::F32)?, targets, 0.0)
+    cross_entropy(logits, targets, 0.0)
 }
 
 /// Loss and gradients of a pass.

@@ -10,7 +10,7 @@ use candle_nn::{Init, VarBuilder};
 
 use crate::nn::{
     Attention, Draw, Gelu, LayerNorm, Rotary, Weights, causal_attention, cross_entropy, dropout,
-    gelu, linear,
+    embedding, gelu, linear,
 };
 
 /// Sizes and options of a [`Gpt2`].
@@ -273,7 +273,7 @@ impl Gpt2 {
                 "gpt2: sequences of {length} tokens, but the context is {context}: cut them"
             )));
         }
-        let x = self.tokens.index_select(&tokens.flatten_all()?, 0)?;
+        let x = embedding(&self.tokens, &tokens.flatten_all()?)?;
         let mut x = x.reshape((batch, length, width))?;
         if let Some(positions) = &self.positions {
             x = x.broadcast_add(&positions.narrow(0, 0, length)?)?;

@@ -4,6 +4,8 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+#[cfg(feature = "cuda")]
+use super::fused;
 use super::{
     element::{
         CHUNK, Element, Held, Place, WORKERS, dtype, for_float, gradient, narrow, output, place,
@@ -56,7 +58,22 @@ impl Activation {
     fn apply(self, x: &Tensor) -> Result<Tensor> {
         match place(self.name(), x, &[])? {
             Place::Cpu => x.contiguous()?.apply_op1(self),
+            #[cfg(feature = "cuda")]
+            Place::Composed if fused::takes(x) => match self.function() {
+                Some(function) => fused::activation(x, function),
+                None => self.composed(x),
+            },
             Place::Composed => self.composed(x),
+        }
+    }
+
+    /// Its kernel on CUDA.
+    #[cfg(feature = "cuda")]
+    const fn function(self) -> Option<fused::Function> {
+        match self {
+            Self::GeluTanh => Some(fused::Function::GeluTanh),
+            Self::Relu => Some(fused::Function::Relu),
+            Self::GeluErf => None,
         }
     }
 

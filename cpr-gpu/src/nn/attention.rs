@@ -10,6 +10,8 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 pub(super) use self::kernel::Heads;
 use self::rotary::Angles;
 pub use self::rotary::Rotary;
+#[cfg(feature = "cuda")]
+use super::fused;
 use super::{
     dropout::{Draw, Mask},
     element::{Held, Place, WORKERS, count, dtype, for_float, gradient, output, place, view},
@@ -40,7 +42,7 @@ impl Attention {
 ///
 /// The last dimension of `qkv` holds q, k and v, C each, and each of them the heads one after the other, d = C/heads
 /// each. On the CPU scores are made for blocks of queries and made again in the backward pass: memory grows with T, not
-/// T². On CUDA, which has no kernel of its own here, all B·heads·T² scores are kept.
+/// T². On CUDA all B·heads·T² scores are kept.
 ///
 /// Sources: Vaswani et al., "Attention is all you need", 2017; for the order of the work Dao et al.,
 /// "FlashAttention", 2022.
@@ -90,7 +92,18 @@ pub(super) fn composed(
         q = rotary.composed(&q)?;
         k = rotary.composed(&k)?;
     }
-    let scores = (q.matmul(&k.t()?)? * (1.0 / count(size).sqrt()))?;
+    let scores = q.matmul(&k.t()?)?;
+    let factor = 1.0 / count(size).sqrt();
+    let joined = |values: Tensor| values.transpose(1, 2)?.reshape((batch, length, heads * size));
+    #[cfg(feature = "cuda")]
+    if fused::takes(&scores) {
+        let mut probabilities = fused::causal_softmax(&scores, factor)?;
+        if let Some(mask) = mask {
+            probabilities = fused::dropout(&probabilities, *mask, length)?;
+        }
+        return joined(probabilities.matmul(&v)?);
+    }
+    let scores = (scores * factor)?;
     let future = (0..length).flat_map(|query| {
         (0..length).map(move |key| if key > query { f32::NEG_INFINITY } else { 0.0 })
     });
@@ -104,7 +117,7 @@ pub(super) fn composed(
         let factors = mask.tensor(probabilities.shape(), length, given, qkv.device())?;
         probabilities = (probabilities * factors)?;
     }
-    probabilities.matmul(&v)?.transpose(1, 2)?.reshape((batch, length, heads * size))
+    joined(probabilities.matmul(&v)?)
 }
 
 #[derive(Debug)]

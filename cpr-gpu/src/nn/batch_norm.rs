@@ -6,6 +6,8 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, V
 use candle_nn::{Init, ModuleT, VarBuilder};
 use cpr_core::Real;
 
+#[cfg(feature = "cuda")]
+use super::fused;
 use super::{
     element::{
         Element, Held, Place, WORKERS, count, dtype, for_float, gradient, narrow, output, place,
@@ -117,7 +119,14 @@ impl BatchNorm {
 
     fn train(&self, x: &Tensor) -> Result<Tensor> {
         let n = x.elem_count() / x.dims()[1].max(1);
-        if self.check(x, true)? == Place::Composed {
+        let place = self.check(x, true)?;
+        #[cfg(feature = "cuda")]
+        if place == Place::Composed && fused::takes_image(x, 0) {
+            let (y, moments) = fused::batch_norm(x, &self.weight, &self.bias, self.config.eps)?;
+            self.follow(&moments.get(0)?, &moments.get(1)?, n)?;
+            return Ok(y);
+        }
+        if place == Place::Composed {
             let (y, mean, variance) = composed(x, &self.weight, &self.bias, self.config.eps)?;
             self.follow(&mean, &variance, n)?;
             return Ok(y);

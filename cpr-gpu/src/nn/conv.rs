@@ -32,7 +32,8 @@ impl Default for Conv {
 /// (N, O, ⌊(H + 2p − kh)/s⌋ + 1, ⌊(W + 2p − kw)/s⌋ + 1).
 ///
 /// On the CPU the patches of a few images or rows at a time are laid out and multiplied, on every thread; what is kept
-/// between the passes is x alone. On CUDA it is candle's.
+/// between the passes is x alone. On CUDA all patches are laid out, in f32;
+/// the other types are left to candle.
 ///
 /// # Errors
 /// Where the shapes do not fit, the stride is 0, or for half precision on the CPU.
@@ -40,6 +41,10 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, conv: Conv) -> Result<Tensor> {
     let geometry = Geometry::new(x.shape(), weight.shape(), conv)?;
     match place(LAYER, x, &[weight])? {
         Place::Cpu => x.contiguous()?.apply_op2(&weight.contiguous()?, ConvOp { conv }),
+        #[cfg(feature = "cuda")]
+        Place::Composed if super::fused::takes_image(x, geometry.patch() * geometry.places()) => {
+            super::fused::conv2d(x, weight, geometry)
+        }
         Place::Composed => composed(x, weight, conv, geometry),
     }
 }

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp1, D, DType, Device, Layout, Result, Shape, Tensor};
 use cpr_core::Real;
 
+#[cfg(feature = "cuda")]
+use super::fused;
 use super::{
     element::{
         Element, Held, Place, WORKERS, count, dtype, for_float, gradient, narrow, output, place,
@@ -25,10 +27,11 @@ const LAYER: &str = "cross entropy";
 /// * `smoothing`: s in [0, 1]; 0 is plain cross entropy. Source: Szegedy et al., "Rethinking the Inception
 ///   Architecture", 2016, section 7, as PyTorch defines it.
 ///
-/// The loss is a scalar of the type of the logits; on the CPU it is summed in f64. There must be at least one row.
+/// The loss is a scalar of the type of the logits, for half precision of f32; on the CPU it is summed in f64. There must
+/// be at least one row.
 ///
 /// # Errors
-/// For labels that are no class or not one for each row, `smoothing` outside its range, or half precision on the CPU.
+/// For labels that are no class (on CUDA the loss is NaN instead) or not one for each row, `smoothing` outside its range, or half precision on the CPU.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
     let classes = logits.dim(D::Minus1)?;
     let rows = logits.elem_count() / classes.max(1);
@@ -50,11 +53,16 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
                 normalizers: OnceLock::new(),
             })
         }
+        #[cfg(feature = "cuda")]
+        Place::Composed if fused::takes(&logits) => {
+            let labels = labels.to_device(logits.device())?.to_dtype(DType::U32)?;
+            fused::mean(&fused::cross_entropy(&logits, &labels, smoothing)?)
+        }
         Place::Composed => composed(&logits, &labels, smoothing),
     }
 }
 
-/// The same by candle's operations; half precision is computed in f32.
+/// The same by candle's operations; half precision gives f32.
 pub(super) fn composed(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
     let given = logits.dtype();
     let logits = if given == DType::F64 { logits.clone() } else { logits.to_dtype(DType::F32)? };
@@ -62,7 +70,7 @@ pub(super) fn composed(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Resu
     let labels = labels.to_dtype(DType::U32)?.to_device(logits.device())?.unsqueeze(1)?;
     let label = (logarithms.gather(&labels, 1)?.mean_all()? * (smoothing - 1.0))?;
     let rest = (logarithms.mean_all()? * -smoothing)?;
-    (label + rest)?.to_dtype(given)
+    label + rest
 }
 
 /// The labels as places in a row.

@@ -4,6 +4,8 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, T
 use cpr_core::Real;
 use cpr_host::random::{Random, Stream};
 
+#[cfg(feature = "cuda")]
+use super::fused;
 use super::{
     element::{
         Element, Held, Place, WORKERS, dtype, for_float, gradient, narrow, output, place, view,
@@ -61,6 +63,14 @@ impl Mask {
         }
     }
 
+    /// What the kernel of dropout takes: the threshold, the factor, and the key of the generator for part 0.
+    #[cfg(feature = "cuda")]
+    pub(super) fn words(&self) -> [u64; 6] {
+        let Self { draw, layer, below, scale } = *self;
+        let key = [draw.seed, Stream::Dropout as u64, draw.step, u64::from(layer) << 32];
+        [u64::from(below), scale.to_bits(), key[0], key[1], key[2], key[3]]
+    }
+
     /// The factors of all elements, in parts of `part` elements, on a device.
     pub(super) fn tensor(
         &self,
@@ -84,7 +94,8 @@ impl Mask {
 ///
 /// The mask depends on `draw`, on `layer` and on the place of the element alone: each use of dropout in a model needs a
 /// `layer` of its own. The backward pass draws it again, so nothing is kept. For evaluation leave the call out; p = 0
-/// returns `x`. On CUDA the mask is drawn by the host and copied.
+/// returns `x`. On CUDA the same mask is drawn by the device; in
+/// f64 and f16, which have no kernel there, by the host.
 ///
 /// Source: Srivastava et al., "Dropout", 2014.
 ///
@@ -94,6 +105,8 @@ pub fn dropout(x: &Tensor, p: f64, draw: Draw, layer: u32) -> Result<Tensor> {
     let Some(mask) = Mask::new(p, draw, layer)? else { return Ok(x.clone()) };
     match place(LAYER, x, &[])? {
         Place::Cpu => x.contiguous()?.apply_op1(DropoutOp { mask }),
+        #[cfg(feature = "cuda")]
+        Place::Composed if fused::takes(x) => fused::dropout(x, mask, PART),
         Place::Composed => composed(x, &mask),
     }
 }

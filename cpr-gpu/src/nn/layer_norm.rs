@@ -4,6 +4,8 @@ use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor
 use candle_nn::{Init, Module, VarBuilder};
 use cpr_core::Real;
 
+#[cfg(feature = "cuda")]
+use super::fused;
 use super::{
     element::{
         Element, Held, Place, WORKERS, count, dtype, for_float, gradient, narrow, output, place,
@@ -45,6 +47,8 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) 
             &bias.contiguous()?,
             LayerNormOp { eps },
         ),
+        #[cfg(feature = "cuda")]
+        Place::Composed if fused::takes(x) => fused::layer_norm(x, weight, &bias, eps),
         Place::Composed => composed(x, weight, &bias, eps),
     }
 }

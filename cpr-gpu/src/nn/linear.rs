@@ -51,17 +51,16 @@ pub fn linear(
     {
         return Err(shape(LAYER, "bias", bias.shape(), format!("[{outputs}]")));
     }
-    let bias = match bias {
-        Some(bias) => bias.clone(),
-        None => Tensor::zeros(outputs, weight.dtype(), weight.device())?,
-    };
-    match place(LAYER, x, &[weight, &bias])? {
-        Place::Cpu => x.contiguous()?.apply_op3(
-            &weight.contiguous()?,
-            &bias.contiguous()?,
-            Linear { weights },
-        ),
-        Place::Composed => composed(x, weight, &bias, weights),
+    let others: Vec<&Tensor> = std::iter::once(weight).chain(bias).collect();
+    match place(LAYER, x, &others)? {
+        Place::Cpu => {
+            let bias = match bias {
+                Some(bias) => bias.contiguous()?,
+                None => Tensor::zeros(outputs, weight.dtype(), weight.device())?,
+            };
+            x.contiguous()?.apply_op3(&weight.contiguous()?, &bias, Linear { weights })
+        }
+        Place::Composed => composed(x, weight, bias, weights),
     }
 }
 
@@ -69,7 +68,7 @@ pub fn linear(
 pub(super) fn composed(
     x: &Tensor,
     weight: &Tensor,
-    bias: &Tensor,
+    bias: Option<&Tensor>,
     weights: Weights,
 ) -> Result<Tensor> {
     let weight = match weights {
@@ -78,8 +77,15 @@ pub(super) fn composed(
     };
     let mut dims = x.dims().to_vec();
     let inputs = dims.pop().unwrap_or_default();
-    dims.push(bias.elem_count());
-    x.reshape(((), inputs))?.matmul(&weight)?.broadcast_add(bias)?.reshape(dims)
+    dims.push(weight.dim(1)?);
+    let y = x.reshape(((), inputs))?.matmul(&weight)?;
+    let y = match bias {
+        #[cfg(feature = "cuda")]
+        Some(bias) if super::fused::takes(&y) => super::fused::add_bias(&y, bias)?,
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
+    };
+    y.reshape(dims)
 }
 
 #[derive(Debug)]

@@ -74,8 +74,36 @@ impl Geometry {
     }
 
     /// Elements of a patch: of the kernel of one output.
-    pub(super) const fn patch(self) -> usize {
+    pub(in crate::nn) const fn patch(self) -> usize {
         self.inputs * self.taps()
+    }
+
+    /// Places of the kernel in all images.
+    #[cfg(feature = "cuda")]
+    pub(in crate::nn) const fn places(self) -> usize {
+        self.images * self.plane()
+    }
+
+    /// (N, O, rows, columns).
+    #[cfg(feature = "cuda")]
+    pub(in crate::nn) const fn output_dims(self) -> [usize; 4] {
+        [self.images, self.outputs, self.rows, self.columns]
+    }
+
+    /// The words of `Geometry` of kernels/layers.cu.
+    #[cfg(feature = "cuda")]
+    pub(in crate::nn) const fn words(self) -> [u64; 5] {
+        const fn pair(low: usize, high: usize) -> u64 {
+            low as u64 | (high as u64) << 32
+        }
+        let [rows, columns] = self.kernel;
+        [
+            pair(self.inputs, self.images),
+            pair(self.height, self.width),
+            pair(rows, columns),
+            pair(self.rows, self.columns),
+            pair(self.stride, self.padding),
+        ]
     }
 
     /// Whether the patches are the image itself.

@@ -142,7 +142,7 @@ fn linear_maps() {
         {
             let args = [random(1, shape, 1.0), random(2, &dims, 1.0), random(3, &[outputs], 1.0)];
             let layer = |x: &[Tensor]| linear(&x[0], &x[1], Some(&x[2]), weights);
-            let composed = |x: &[Tensor]| linear::composed(&x[0], &x[1], &x[2], weights);
+            let composed = |x: &[Tensor]| linear::composed(&x[0], &x[1], Some(&x[2]), weights);
             compare("linear", &args, layer, composed);
             if args[1].elem_count() < 100 {
                 check("linear", &args, layer);
