@@ -48,7 +48,7 @@ __device__ void fold(T* shared) {
     }
 }
 
-/// Probabilities of the keys up to each query, 0 after it: scores, y, T, factor of the scores.
+/// Probabilities of the keys up to each query, 0 after it: scores, y (which may be the scores), T, factor of the scores.
 template <class S>
 __device__ void softmax_forward_block(const Words& w) {
     __shared__ float most[BLOCK], sums[BLOCK];
@@ -79,7 +79,7 @@ __device__ void softmax_forward_block(const Words& w) {
     SYNC;
 }
 
-/// factor·p·(g − Σ p·g): probabilities, their gradient, that of the scores, T, factor.
+/// factor·p·(g − Σ p·g): probabilities, their gradient, that of the scores (may be the same array), T, factor.
 template <class S>
 __device__ void softmax_backward_block(const Words& w) {
     __shared__ float sums[BLOCK];
@@ -134,7 +134,7 @@ HD void chacha8(const u32 (&key)[8], u64 block, u32 (&out)[16]) {
     for (u32 i = 0; i < 16; ++i) out[i] += start[i];
 }
 
-/// The mask of nn::dropout, 16 elements a thread: x, y, elements, elements of a part, threshold, scale, the key.
+/// The mask of nn::dropout, 16 elements a thread: x, y (may be x), elements, elements of a part, threshold, scale, the key.
 template <class S>
 __device__ void dropout_block(const Words& w) {
     const S* x = array<const S>(w, 0);
@@ -382,24 +382,65 @@ __device__ void bias_block(const Words& w) {
     SYNC;
 }
 
-/// Turns the first `dims` numbers of every head: x, y, elements, T, size, dims, base, sign of the angles.
+/// Sizes of heads, and the angles of their rotary positions, from word `first` on.
+struct Heads {
+    u32 batch, length, heads, size, half;
+    double base;
+
+    HD Heads(const Words& w, u32 first) {
+        batch = (u32)w.at[first], length = (u32)w.at[first + 1];
+        heads = (u32)w.at[first + 2], size = (u32)w.at[first + 3];
+        half = (u32)w.at[first + 4] / 2;
+        base = bits<double>(w.at[first + 5]);
+    }
+
+    /// Elements of q, k or v.
+    HD u32 part() const { return batch * length * heads * size; }
+
+    /// x[i], number `at` of a head at a position, turned by its angle (`sign` 1) or back (−1).
+    template <class S>
+    HD float turned(const S* x, u32 i, u32 at, u32 position, double sign) const {
+        float value = get(x, i);
+        if (at >= 2 * half) return value;
+        u32 pair = at < half ? at : at - half;
+        double angle = (double)position * pow(base, -(double)pair / (double)half) * sign;
+        float other = get(x, at < half ? i + half : i - half);
+        return value * (float)cos(angle) + (at < half ? -other : other) * (float)sin(angle);
+    }
+};
+
+/// (B, T, 3, heads, size) to (3, B, heads, T, size), queries and keys turned: x, y, sizes.
 template <class S>
-__device__ void rotary_block(const Words& w) {
-    const S* x = array<const S>(w, 0);
-    S* y = array<S>(w, 1);
-    const u32 count = (u32)w.at[2], length = (u32)w.at[3], size = (u32)w.at[4], half = (u32)w.at[5] / 2;
+__device__ void split_block(const Words& w) {
+    const Heads s(w, 2);
     THREADS {
         u32 i = blockIdx.x * BLOCK + threadIdx.x;
-        if (i < count) {
-            u32 at = i % size, pair = at < half ? at : at - half;
-            float value = get(x, i);
-            if (at < 2 * half) {
-                double slowness = pow(bits<double>(w.at[6]), -(double)pair / (double)half);
-                double angle = (double)(i / size % length) * slowness * bits<double>(w.at[7]);
-                float other = get(x, at < half ? i + half : i - half);
-                value = value * (float)cos(angle) + (at < half ? -other : other) * (float)sin(angle);
-            }
-            put(y, i, value);
+        if (i < 3 * s.part()) {
+            u32 at = i % s.size, position = i / s.size % s.length;
+            u32 head = i / (s.size * s.length) % s.heads;
+            u32 sequence = i / (s.size * s.length * s.heads);
+            u32 part = sequence / s.batch;
+            sequence -= part * s.batch;
+            u32 from = (((sequence * s.length + position) * 3 + part) * s.heads + head) * s.size + at;
+            const S* x = array<const S>(w, 0);
+            put(array<S>(w, 1), i, part < 2 ? s.turned(x, from, at, position, 1.0) : get(x, from));
+        }
+    }
+    SYNC;
+}
+
+/// The way back: three of (B, heads, T, size) to (B, T, 3, heads, size): q, k, v, y, sizes.
+template <class S>
+__device__ void join_block(const Words& w) {
+    const Heads s(w, 4);
+    THREADS {
+        u32 i = blockIdx.x * BLOCK + threadIdx.x;
+        if (i < 3 * s.part()) {
+            u32 at = i % s.size, head = i / s.size % s.heads, part = i / (s.size * s.heads) % 3;
+            u32 place = i / (s.size * s.heads * 3), position = place % s.length;
+            u32 from = ((place / s.length * s.heads + head) * s.length + position) * s.size + at;
+            const S* x = array<const S>(w, part);
+            put(array<S>(w, 3), i, part < 2 ? s.turned(x, from, at, position, -1.0) : get(x, from));
         }
     }
     SYNC;
@@ -504,29 +545,36 @@ struct Geometry {
         down = (u32)w.at[5], right = (u32)(w.at[5] >> 32);
         stride = (u32)w.at[6], padding = (u32)(w.at[6] >> 32);
     }
+
+    /// `distance` in strides; where it is no whole number of them, more than any output has.
+    HD u32 whole(u32 distance) const {
+        if (stride == 1) return distance;
+        return distance % stride == 0 ? distance / stride : ~0u;
+    }
 };
 
-/// Patches (channels·rows·columns, images·down·right) of the images: x, patches, geometry.
+/// Patches (channels·rows·columns, images·down·right) of the images: x, patches, geometry. As many blocks for each tap as
+/// its places take.
 __device__ void patches_block(const Words& w) {
     const Geometry s(w);
     const float* x = array<const float>(w, 0);
-    const u32 places = s.images * s.down * s.right;
-    const u32 count = s.channels * s.rows * s.columns * places;
+    const u32 places = s.images * s.down * s.right, blocks = (places + (u32)SPAN - 1) / (u32)SPAN;
+    const u32 tap = blockIdx.x / blocks, first = blockIdx.x % blocks * (u32)SPAN;
+    const u32 column = tap % s.columns, row = tap / s.columns % s.rows;
+    const u32 channel = tap / (s.rows * s.columns);
+    float* patches = array<float>(w, 1) + (u64)tap * places;
     THREADS {
 #pragma unroll
         for (u32 turn = 0; turn < SPAN; turn += BLOCK) {
-            u32 i = blockIdx.x * (u32)SPAN + turn + threadIdx.x;
-            if (i < count) {
-                u32 tap = i / places, place = i % places;
-                u32 column = tap % s.columns, row = tap / s.columns % s.rows;
-                u32 channel = tap / (s.rows * s.columns);
-                u32 at = place % s.right * s.stride + column - s.padding;
-                u32 line = place / s.right % s.down * s.stride + row - s.padding;
-                u32 image = place / (s.right * s.down);
+            u32 place = first + turn + threadIdx.x;
+            if (place < places) {
+                u32 across = place / s.right, image = across / s.down;
+                u32 at = (place - across * s.right) * s.stride + column - s.padding;
+                u32 line = (across - image * s.down) * s.stride + row - s.padding;
                 // Below 0 is beyond every height: the numbers wrap.
                 bool inside = line < s.height && at < s.width;
                 u32 from = ((image * s.channels + channel) * s.height + line) * s.width + at;
-                array<float>(w, 1)[i] = inside ? x[from] : 0.0f;
+                patches[place] = inside ? x[from] : 0.0f;
             }
         }
     }
@@ -547,11 +595,13 @@ __device__ void images_block(const Words& w) {
             u32 image = i / (s.width * s.height * s.channels);
             float sum = 0.0f;
             for (u32 row = 0; row < s.rows; ++row) {
-                u32 above = line + s.padding - row, y = above / s.stride;
-                if (above % s.stride != 0 || y >= s.down || line + s.padding < row) continue;
+                if (line + s.padding < row) continue;
+                u32 y = s.whole(line + s.padding - row);
+                if (y >= s.down) continue;
                 for (u32 column = 0; column < s.columns; ++column) {
-                    u32 before = at + s.padding - column, x = before / s.stride;
-                    if (before % s.stride != 0 || x >= s.right || at + s.padding < column) continue;
+                    if (at + s.padding < column) continue;
+                    u32 x = s.whole(at + s.padding - column);
+                    if (x >= s.right) continue;
                     u32 tap = (channel * s.rows + row) * s.columns + column;
                     sum += patches[tap * places + (image * s.down + y) * s.right + x];
                 }
@@ -562,67 +612,115 @@ __device__ void images_block(const Words& w) {
     SYNC;
 }
 
-/// Element `i` of a channel's, plane after plane.
-HD u32 of_channel(u32 i, u32 channels, u32 plane) {
-    return (i / plane * channels + blockIdx.x) * plane + i % plane;
+/// The part of a channel that a block of the batch norm takes: its values plane after plane, in `slices` parts.
+struct Slice {
+    u32 channels, plane, channel, number, first, end, count;
+
+    HD Slice(u64 images, u64 all_channels, u64 of_plane, u64 slices) {
+        channels = (u32)all_channels, plane = (u32)of_plane, count = (u32)images * plane;
+        channel = blockIdx.x / (u32)slices, number = blockIdx.x % (u32)slices;
+        u32 length = (count + (u32)slices - 1) / (u32)slices;
+        first = number * length < count ? number * length : count;
+        end = count - first < length ? count : first + length;
+    }
+
+    /// Where value `i` of the channel lies.
+    HD u32 place(u32 i) const {
+        u32 image = i / plane;
+        return (image * channels + channel) * plane + (i - image * plane);
+    }
+};
+
+/// Joins two sums of a block's threads into `to`.
+__device__ void give_sums(double* first, double* second, double* to) {
+    fold<Sum>(first);
+    fold<Sum>(second);
+    THREADS {
+        if (threadIdx.x == 0) {
+            to[0] = first[0];
+            to[1] = second[0];
+        }
+    }
+    SYNC;
 }
 
-/// Batch norm of one channel: x, weight, bias, y, moments (mean and variance of all), images, channels, plane, ε.
-__device__ void batch_forward_block(const Words& w) {
-    __shared__ double sums[BLOCK], squares[BLOCK];
+/// The sums of all slices of a channel, in their order.
+HD void take_sums(const double* sums, u64 slices, double* first, double* second) {
+    *first = *second = 0.0;
+    for (u64 slice = 0; slice < slices; ++slice) {
+        *first += sums[2 * slice];
+        *second += sums[2 * slice + 1];
+    }
+}
+
+/// Σ and Σ of squares of what differs from the channel's first value: x, sums, images, channels, plane, slices.
+__device__ void batch_sums_block(const Words& w) {
+    __shared__ double plain[BLOCK], squares[BLOCK];
+    const Slice s(w.at[2], w.at[3], w.at[4], w.at[5]);
     const float* x = array<const float>(w, 0);
-    const u32 channels = (u32)w.at[6], plane = (u32)w.at[7], count = (u32)w.at[5] * plane;
+    const float origin = x[s.place(0)];
     THREADS {
-        double sum = 0.0;
+        double sum = 0.0, square = 0.0;
 #pragma unroll 4
-        for (u32 i = threadIdx.x; i < count; i += BLOCK) sum += x[of_channel(i, channels, plane)];
-        sums[threadIdx.x] = sum;
-    }
-    SYNC;
-    fold<Sum>(sums);
-    const float mean = (float)(sums[0] / (double)count);
-    THREADS {
-        double sum = 0.0;
-#pragma unroll 4
-        for (u32 i = threadIdx.x; i < count; i += BLOCK) {
-            float difference = x[of_channel(i, channels, plane)] - mean;
-            sum += difference * difference;
+        for (u32 i = s.first + threadIdx.x; i < s.end; i += BLOCK) {
+            double difference = x[s.place(i)] - origin;
+            sum += difference;
+            square += difference * difference;
         }
-        squares[threadIdx.x] = sum;
+        plain[threadIdx.x] = sum;
+        squares[threadIdx.x] = square;
     }
     SYNC;
-    fold<Sum>(squares);
-    const double variance = squares[0] / (double)count;
+    give_sums(plain, squares, array<double>(w, 1) + 2 * (u64)blockIdx.x);
+}
+
+/// Batch norm: x, weight, bias, y, moments (mean and variance of all), sums, images, channels, plane, slices, ε.
+__device__ void batch_forward_block(const Words& w) {
+    __shared__ float mean, scale, shift;
+    const Slice s(w.at[6], w.at[7], w.at[8], w.at[9]);
+    const float* x = array<const float>(w, 0);
     THREADS {
-        const float weight = array<const float>(w, 1)[blockIdx.x];
-        const float scale = (float)(weight / sqrt(variance + bits<double>(w.at[8])));
-        const float shift = array<const float>(w, 2)[blockIdx.x];
+        if (threadIdx.x == 0) {
+            double sum, squares, count = (double)s.count;
+            take_sums(array<const double>(w, 5) + 2 * s.channel * w.at[9], w.at[9], &sum, &squares);
+            double variance = (squares - sum * (sum / count)) / count;
+            if (variance < 0.0) variance = 0.0;
+            mean = (float)(x[s.place(0)] + sum / count);
+            scale = (float)(array<const float>(w, 1)[s.channel] / sqrt(variance + bits<double>(w.at[10])));
+            shift = array<const float>(w, 2)[s.channel];
+            if (s.number == 0) {
+                array<float>(w, 4)[s.channel] = mean;
+                array<float>(w, 4)[s.channels + s.channel] = (float)variance;
+            }
+        }
+    }
+    SYNC;
+    THREADS {
 #pragma unroll 4
-        for (u32 i = threadIdx.x; i < count; i += BLOCK) {
-            u32 at = of_channel(i, channels, plane);
+        for (u32 i = s.first + threadIdx.x; i < s.end; i += BLOCK) {
+            u32 at = s.place(i);
             array<float>(w, 3)[at] = (x[at] - mean) * scale + shift;
         }
-        if (threadIdx.x == 0) {
-            array<float>(w, 4)[blockIdx.x] = mean;
-            array<float>(w, 4)[channels + blockIdx.x] = (float)variance;
-        }
     }
     SYNC;
 }
 
-/// Its gradients: x, weight, g, moments, dx, dweight, dbias, images, channels, plane, ε.
-__device__ void batch_backward_block(const Words& w) {
+/// 1/√(variance + ε) of the moments.
+HD float inverse_deviation(const float* moments, const Slice& s, u64 eps) {
+    return (float)(1.0 / sqrt((double)moments[s.channels + s.channel] + bits<double>(eps)));
+}
+
+/// Σ g and Σ g·normal: x, g, moments, sums, images, channels, plane, slices, ε.
+__device__ void batch_gradient_sums_block(const Words& w) {
     __shared__ double plain[BLOCK], along[BLOCK];
-    const float *x = array<const float>(w, 0), *g = array<const float>(w, 2);
-    const u32 channels = (u32)w.at[8], plane = (u32)w.at[9], count = (u32)w.at[7] * plane;
-    const float mean = array<const float>(w, 3)[blockIdx.x];
-    const double variance = array<const float>(w, 3)[channels + blockIdx.x];
-    const float inverse = (float)(1.0 / sqrt(variance + bits<double>(w.at[10])));
+    const Slice s(w.at[4], w.at[5], w.at[6], w.at[7]);
+    const float *x = array<const float>(w, 0), *g = array<const float>(w, 1), *moments = array<const float>(w, 2);
     THREADS {
+        const float mean = moments[s.channel], inverse = inverse_deviation(moments, s, w.at[8]);
         double sum = 0.0, product = 0.0;
 #pragma unroll 4
-        for (u32 i = threadIdx.x; i < count; i += BLOCK) {
-            u32 at = of_channel(i, channels, plane);
+        for (u32 i = s.first + threadIdx.x; i < s.end; i += BLOCK) {
+            u32 at = s.place(i);
             sum += g[at];
             product += g[at] * ((x[at] - mean) * inverse);
         }
@@ -630,19 +728,32 @@ __device__ void batch_backward_block(const Words& w) {
         along[threadIdx.x] = product;
     }
     SYNC;
-    fold<Sum>(plain);
-    fold<Sum>(along);
+    give_sums(plain, along, array<double>(w, 3) + 2 * (u64)blockIdx.x);
+}
+
+/// The gradients: x, weight, g, moments, sums, dx, those of weight and bias, images, channels, plane, slices, ε.
+__device__ void batch_backward_block(const Words& w) {
+    __shared__ double plain, along;
+    const Slice s(w.at[7], w.at[8], w.at[9], w.at[10]);
+    const float *x = array<const float>(w, 0), *g = array<const float>(w, 2), *moments = array<const float>(w, 3);
     THREADS {
-        const float scale = array<const float>(w, 1)[blockIdx.x] * inverse;
-        const float level = (float)(plain[0] / (double)count), slope = (float)(along[0] / (double)count);
-#pragma unroll 4
-        for (u32 i = threadIdx.x; i < count; i += BLOCK) {
-            u32 at = of_channel(i, channels, plane);
-            array<float>(w, 4)[at] = scale * (g[at] - level - (x[at] - mean) * inverse * slope);
-        }
         if (threadIdx.x == 0) {
-            array<float>(w, 5)[blockIdx.x] = (float)along[0];
-            array<float>(w, 6)[blockIdx.x] = (float)plain[0];
+            take_sums(array<const double>(w, 4) + 2 * s.channel * w.at[10], w.at[10], &plain, &along);
+            if (s.number == 0) {
+                array<float>(w, 6)[s.channel] = (float)along;
+                array<float>(w, 6)[s.channels + s.channel] = (float)plain;
+            }
+        }
+    }
+    SYNC;
+    THREADS {
+        const float mean = moments[s.channel], inverse = inverse_deviation(moments, s, w.at[11]);
+        const float scale = array<const float>(w, 1)[s.channel] * inverse;
+        const float level = (float)(plain / (double)s.count), slope = (float)(along / (double)s.count);
+#pragma unroll 4
+        for (u32 i = s.first + threadIdx.x; i < s.end; i += BLOCK) {
+            u32 at = s.place(i);
+            array<float>(w, 5)[at] = scale * (g[at] - level - (x[at] - mean) * inverse * slope);
         }
     }
     SYNC;
@@ -661,11 +772,14 @@ TYPED(norm_backward)
 TYPED(norm_columns)
 TYPED(columns)
 TYPED(bias)
-TYPED(rotary)
+TYPED(split)
+TYPED(join)
 TYPED(activation_forward)
 TYPED(activation_backward)
 TYPED(embedding_backward)
 KERNEL(patches, patches_block)
 KERNEL(images, images_block)
+KERNEL(batch_sums, batch_sums_block)
 KERNEL(batch_forward, batch_forward_block)
+KERNEL(batch_gradient_sums, batch_gradient_sums_block)
 KERNEL(batch_backward, batch_backward_block)

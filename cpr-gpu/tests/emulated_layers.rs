@@ -20,7 +20,7 @@ use cpr_gpu::nn::{
 use half::bf16;
 
 /// In the order of KERNELS of layers.cpp; those of two types first, f32 and bf16 side by side.
-const TYPED: [&str; 14] = [
+const TYPED: [&str; 15] = [
     "softmax_forward",
     "softmax_backward",
     "dropout",
@@ -31,12 +31,14 @@ const TYPED: [&str; 14] = [
     "norm_columns",
     "columns",
     "bias",
-    "rotary",
+    "split",
+    "join",
     "activation_forward",
     "activation_backward",
     "embedding_backward",
 ];
-const SINGLE: [&str; 4] = ["patches", "images", "batch_forward", "batch_backward"];
+const SINGLE: [&str; 6] =
+    ["patches", "images", "batch_sums", "batch_forward", "batch_gradient_sums", "batch_backward"];
 
 /// The type of a kernel's tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,7 +132,8 @@ impl Emulator {
     fn run(&mut self, kernel: &str, blocks: usize, words: &[Word<'_>]) -> Vec<Vec<f32>> {
         let bf16 = usize::from(self.type_ == Type::Bf16);
         let number = TYPED.iter().position(|name| *name == kernel).map(|at| 2 * at + bf16);
-        let single = || SINGLE.iter().position(|name| *name == kernel).map(|at| 28 + at);
+        let single =
+            || SINGLE.iter().position(|name| *name == kernel).map(|at| 2 * TYPED.len() + at);
         let number = number.or_else(single).unwrap();
         let buffers: Vec<(Vec<u8>, Option<bool>)> = words
             .iter()
@@ -208,10 +211,15 @@ impl Emulator {
     }
 
     fn near(&self, found: &[f32], expected: &Tensor, what: &str) {
+        self.near_after(1.0, found, expected, what);
+    }
+
+    /// After so many roundings to the kernel's type.
+    fn near_after(&self, roundings: f32, found: &[f32], expected: &Tensor, what: &str) {
         let expected = expected.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(found.len(), expected.len(), "{what}");
         let largest = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-        let limit = self.type_.tolerance() * largest;
+        let limit = roundings * self.type_.tolerance() * largest;
         for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
             assert!((a - b).abs() <= limit, "{what}: element {i} is {a}, not {b}");
         }
@@ -398,34 +406,46 @@ fn activations() {
 }
 
 #[test]
-fn rotary_positions() {
+fn heads_and_their_rotary_positions() {
     each(|emulator| {
-        let (heads, length, size) = (3, 200, 12);
+        let [batch, length, heads, size] = [2, 150, 3, 12];
         let Rotary { dims, base } = Rotary::fraction(0.7, size).unwrap();
-        let x = emulator.noise(11, heads * length * size);
+        let count = 3 * batch * length * heads * size;
+        let x = emulator.noise(11, count);
         // By the definition, in f64.
-        let turned = |sign: f64| -> Tensor {
-            let values = (0..x.len()).map(|i| {
-                let (at, position) = (i % size, i / size % length);
-                if at >= dims {
-                    return x[i];
-                }
+        let expected = (0..count).map(|i| {
+            let (at, position, head) = (i % size, i / size % length, i / (size * length) % heads);
+            let (part, sequence) = (i / (count / 3), i / (size * length * heads) % batch);
+            let of = |at: usize| {
+                let place = ((sequence * length + position) * 3 + part) * heads + head;
+                f64::from(x[place * size + at])
+            };
+            let turned = if at >= dims || part == 2 {
+                of(at)
+            } else {
                 let (pair, first) = (at % (dims / 2), at < dims / 2);
-                let slowness = base.powf(-2.0 * f64::from(pair as u32) / f64::from(dims as u32));
-                let (sin, cos) = (sign * f64::from(position as u32) * slowness).sin_cos();
-                let other = if first { -x[i + dims / 2] } else { x[i - dims / 2] };
-                #[expect(clippy::cast_possible_truncation, reason = "the layer's own type")]
-                let value = (f64::from(x[i]) * cos + f64::from(other) * sin) as f32;
-                value
-            });
-            Tensor::from_vec(values.collect(), x.len(), &Device::Cpu).unwrap()
-        };
-        for sign in [1.0, -1.0] {
-            let sizes = [x.len(), length, size, dims].map(|size| Number(size as u64));
-            let words = [&[In(&x), Out(x.len())][..], &sizes, &[Real(base), Real(sign)]].concat();
-            let found = emulator.run("rotary", x.len().div_ceil(256), &words);
-            emulator.near(&found[0], &turned(sign), "turned");
-        }
+                let [pair, dims_, position] = [pair, dims, position].map(|n| n as f64);
+                let (sin, cos) = (position * base.powf(-2.0 * pair / dims_)).sin_cos();
+                let other = if first { -of(at + dims / 2) } else { of(at - dims / 2) };
+                of(at) * cos + other * sin
+            };
+            #[expect(clippy::cast_possible_truncation, reason = "the layer's own type")]
+            let turned = turned as f32;
+            turned
+        });
+        let expected = Tensor::from_vec(expected.collect(), count, &Device::Cpu).unwrap();
+        let sizes = [batch, length, heads, size, dims].map(|size| Number(size as u64));
+        let sizes = [&sizes[..], &[Real(base)]].concat();
+        let blocks = count.div_ceil(256);
+        let words = [&[In(&x), Out(count)][..], &sizes].concat();
+        let [parts] = &emulator.run("split", blocks, &words)[..] else { panic!() };
+        emulator.near(parts, &expected, "queries, keys and values");
+        let third = count / 3;
+        let [q, k, v] = [&parts[..third], &parts[third..2 * third], &parts[2 * third..]];
+        let words = [&[In(q), In(k), In(v), Out(count)][..], &sizes].concat();
+        let back = &emulator.run("join", blocks, &words)[0];
+        let given = Tensor::new(x.as_slice(), &Device::Cpu).unwrap();
+        emulator.near_after(2.0, back, &given, "the way back");
     });
 }
 
@@ -473,7 +493,7 @@ fn convolutions() {
         ];
         let places = images * down * right;
         let words = [&[In(&x), Out(patch * places)][..], &geometry].concat();
-        let found = emulator.run("patches", (patch * places).div_ceil(1024), &words);
+        let found = emulator.run("patches", patch * places.div_ceil(1024), &words);
         let patches = Tensor::from_slice(&found[0], (patch, places), &Device::Cpu).unwrap();
         let matrix = b.reshape((outputs, patch)).unwrap();
         let product = matrix.matmul(&patches).unwrap().reshape((outputs, images, down, right));
@@ -508,16 +528,25 @@ fn batch_normalisation() {
     let (y, grads) = passes(&[&a, &data["weight"], &data["bias"]], &g, || {
         candle_nn::ModuleT::forward_t(&norm, &a, true)
     });
-    let sizes = [Number(4), Number(3), Number(150), Real(config.eps)];
-    let words =
-        [&[In(&x), In(&weight), In(&bias), Out(1800), Out(2 * channels)][..], &sizes].concat();
-    let [found, moments] = &emulator.run("batch_forward", channels, &words)[..] else { panic!() };
-    emulator.near(found, &y, "y");
-    let given = [In(&x), In(&weight), In(&g), In(moments)];
-    let made = [Out(1800), Out(channels), Out(channels)];
-    let words = [&given[..], &made, &sizes].concat();
-    let found = emulator.run("batch_backward", channels, &words);
-    for (found, expected) in found.iter().zip(&grads) {
-        emulator.near(found, expected, "gradient");
+    for slices in [1, 2, 5] {
+        let sizes = [images, channels, plane, slices].map(|size| Number(size as u64));
+        let eps = [Real(config.eps)];
+        let blocks = channels * slices;
+        // Of f64, carried as pairs of words.
+        let sums = WideOut(4 * blocks);
+        let words = [&[In(&x), sums.clone()][..], &sizes].concat();
+        let [parts] = &emulator.run("batch_sums", blocks, &words)[..] else { panic!() };
+        let given = [In(&x), In(&weight), In(&bias), Out(1800), Out(2 * channels), Wide(parts)];
+        let words = [&given[..], &sizes, &eps].concat();
+        let [found, moments] = &emulator.run("batch_forward", blocks, &words)[..] else { panic!() };
+        emulator.near(found, &y, "y");
+        let words = [&[In(&x), In(&g), In(moments), sums][..], &sizes, &eps].concat();
+        let [parts] = &emulator.run("batch_gradient_sums", blocks, &words)[..] else { panic!() };
+        let given = [In(&x), In(&weight), In(&g), In(moments), Wide(parts)];
+        let words = [&given[..], &[Out(1800), Out(2 * channels)], &sizes, &eps].concat();
+        let [dx, own] = &emulator.run("batch_backward", blocks, &words)[..] else { panic!() };
+        emulator.near(dx, &grads[0], "x's gradient");
+        emulator.near(&own[..channels], &grads[1], "weight's gradient");
+        emulator.near(&own[channels..], &grads[2], "bias's gradient");
     }
 }

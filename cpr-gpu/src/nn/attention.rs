@@ -42,7 +42,7 @@ impl Attention {
 ///
 /// The last dimension of `qkv` holds q, k and v, C each, and each of them the heads one after the other, d = C/heads
 /// each. On the CPU scores are made for blocks of queries and made again in the backward pass: memory grows with T, not
-/// T². On CUDA all B·heads·T² scores are kept.
+/// T². On CUDA the B·heads·T² probabilities are kept.
 ///
 /// Sources: Vaswani et al., "Attention is all you need", 2017; for the order of the work Dao et al.,
 /// "FlashAttention", 2022.
@@ -67,10 +67,16 @@ pub fn causal_attention(qkv: &Tensor, options: Attention) -> Result<Tensor> {
     if batch * heads * length > 1 << 32 {
         return Err(range(LAYER, "B·heads·T", count(batch * heads * length), "at most 2³²"));
     }
+    #[cfg(feature = "cuda")]
+    let scores = batch * heads * length * length;
     match place(LAYER, qkv, &[])? {
         Place::Cpu => {
             let op = AttentionOp { shape, rotary, mask, normalizers: OnceLock::new() };
             qkv.contiguous()?.apply_op1(op)
+        }
+        #[cfg(feature = "cuda")]
+        Place::Composed if fused::takes(qkv) && u32::try_from(scores).is_ok() => {
+            fused::attention(qkv, shape, rotary, mask)
         }
         Place::Composed => composed(qkv, shape, rotary, mask.as_ref()),
     }
@@ -92,18 +98,7 @@ pub(super) fn composed(
         q = rotary.composed(&q)?;
         k = rotary.composed(&k)?;
     }
-    let scores = q.matmul(&k.t()?)?;
-    let factor = 1.0 / count(size).sqrt();
-    let joined = |values: Tensor| values.transpose(1, 2)?.reshape((batch, length, heads * size));
-    #[cfg(feature = "cuda")]
-    if fused::takes(&scores) {
-        let mut probabilities = fused::causal_softmax(&scores, factor)?;
-        if let Some(mask) = mask {
-            probabilities = fused::dropout(&probabilities, *mask, length)?;
-        }
-        return joined(probabilities.matmul(&v)?);
-    }
-    let scores = (scores * factor)?;
+    let scores = (q.matmul(&k.t()?)? * (1.0 / count(size).sqrt()))?;
     let future = (0..length).flat_map(|query| {
         (0..length).map(move |key| if key > query { f32::NEG_INFINITY } else { 0.0 })
     });
@@ -117,7 +112,7 @@ pub(super) fn composed(
         let factors = mask.tensor(probabilities.shape(), length, given, qkv.device())?;
         probabilities = (probabilities * factors)?;
     }
-    joined(probabilities.matmul(&v)?)
+    probabilities.matmul(&v)?.transpose(1, 2)?.reshape((batch, length, heads * size))
 }
 
 #[derive(Debug)]

@@ -7,10 +7,15 @@ use std::{fmt, sync::Mutex};
 
 use candle_core::{
     CpuStorage, CudaDevice, CudaStorage, CustomOp1, CustomOp2, CustomOp3, D, DType, Error, Layout,
-    Result, Shape, Tensor,
+    Result, Shape, Storage, Tensor, backend::BackendStorage as _,
 };
 
-use super::{conv::Geometry, dropout::Mask, element::count};
+use super::{
+    attention::{Heads, Rotary},
+    conv::Geometry,
+    dropout::Mask,
+    element::count,
+};
 use crate::kernel::{BLOCK, address, empty, fresh, run_layer};
 
 /// Elements of a block of the element-wise kernels: SPAN of kernels/layers.cu.
@@ -56,6 +61,20 @@ impl fmt::Debug for Ready {
 }
 
 impl Ready {
+    /// With a copy of a contiguous output: candle owns what it is given, and is to own it alone.
+    fn new(
+        name: &'static str,
+        output: &Tensor,
+        backward: impl Fn(&[&Tensor], &Tensor, &Tensor) -> Gradients + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let (storage, layout) = output.storage_and_layout();
+        let Storage::Cuda(storage) = &*storage else {
+            return Err(Error::msg(format!("{name} on CUDA has an output on another device")));
+        };
+        let output = Mutex::new(Some((storage.try_clone(layout)?, output.shape().clone())));
+        Ok(Self { name, output, backward: Box::new(backward) })
+    }
+
     fn take(&self) -> Result<(CudaStorage, Shape)> {
         let mut output = self.output.lock().map_err(|_| Error::msg("a layer has panicked"))?;
         output.take().ok_or_else(|| Error::msg("the output of a layer is asked for twice"))
@@ -207,9 +226,9 @@ impl Launch<'_> {
 
 /// The name of a kernel for the type of a tensor.
 fn typed(kernel: &str, x: &Tensor) -> String {
-    let single = ["patches", "images", "batch_forward", "batch_backward"];
+    let images = ["patches", "images"].contains(&kernel) || kernel.starts_with("batch");
     match x.dtype() {
-        _ if single.contains(&kernel) => kernel.to_owned(),
+        _ if images => kernel.to_owned(),
         DType::BF16 => format!("{kernel}_bf16"),
         _ => format!("{kernel}_f32"),
     }
@@ -237,42 +256,75 @@ fn of(tensor: &Tensor) -> Result<u64> {
     address(tensor)
 }
 
+/// The words of dropout in parts of `part` elements, and its blocks.
+fn dropped(x: &Tensor, out: u64, mask: Mask, part: usize) -> Result<(usize, Vec<u64>)> {
+    let blocks = (x.elem_count().div_ceil(part) * part.div_ceil(16)).div_ceil(BLOCK);
+    let [below, scale, key @ ..] = mask.words();
+    let counts = [x.elem_count() as u64, part as u64];
+    Ok((blocks, [&[of(x)?, out][..], &counts, &[below, scale], &key].concat()))
+}
+
 /// Dropout in parts of `part` elements.
 pub(super) fn dropout(x: &Tensor, mask: Mask, part: usize) -> Result<Tensor> {
     let x = &x.contiguous()?;
-    let blocks = (x.elem_count().div_ceil(part) * part.div_ceil(16)).div_ceil(BLOCK);
-    let words = move |x: &Tensor, out: u64| -> Result<Vec<u64>> {
-        let [below, scale, key @ ..] = mask.words();
-        let counts = [x.elem_count() as u64, part as u64];
-        Ok([&[of(x)?, out][..], &counts, &[below, scale], &key].concat())
+    let y = like(x)?;
+    let (blocks, words) = dropped(x, of(&y)?, mask, part)?;
+    launch("dropout", x, blocks, &words)?;
+    let backward = move |_: &[&Tensor], _: &Tensor, grad: &Tensor| {
+        let dx = like(grad)?;
+        let (blocks, words) = dropped(grad, of(&dx)?, mask, part)?;
+        launch("dropout", grad, blocks, &words)?;
+        Ok(vec![Some(dx)])
     };
-    let output = (x.dtype(), x.shape().clone());
-    let forward = Launch { name: "dropout", kernel: "dropout", arguments: &[x], output, blocks };
-    forward.run(
-        |out| words(x, out),
-        move |_, _, grad| {
-            let dx = like(grad)?;
-            launch("dropout", grad, blocks, &words(grad, of(&dx)?)?)?;
-            Ok(vec![Some(dx)])
-        },
-    )
+    x.apply_op1(Ready::new("dropout", &y, backward)?)
 }
 
-/// softmax(factor·scores) over the keys up to each query, (…, T, T).
-pub(super) fn causal_softmax(scores: &Tensor, factor: f64) -> Result<Tensor> {
-    let x = &scores.contiguous()?;
-    let (rows, length) = rows_of(x)?;
-    let output = (x.dtype(), x.shape().clone());
-    let (name, kernel) = ("causal softmax", "softmax_forward");
-    Launch { name, kernel, arguments: &[x], output, blocks: rows }.run(
-        |y| Ok(vec![of(x)?, y, length as u64, factor.to_bits()]),
-        move |_, y, grad| {
-            let dx = like(y)?;
-            let words = [of(y)?, of(grad)?, of(&dx)?, length as u64, factor.to_bits()];
-            launch("softmax_backward", y, rows, &words)?;
-            Ok(vec![Some(dx)])
-        },
-    )
+/// Causal attention, (B, T, 3·C) to (B, T, C). What is kept are q, k, v and the probabilities; their gradients overwrite
+/// each other.
+pub(super) fn attention(
+    qkv: &Tensor,
+    shape: Heads,
+    rotary: Option<Rotary>,
+    mask: Option<Mask>,
+) -> Result<Tensor> {
+    let qkv = &qkv.contiguous()?;
+    let Heads { batch, length, heads, size } = shape;
+    let rows = batch * heads * length;
+    let factor = (1.0 / count(size).sqrt()).to_bits();
+    let (dims, base) = rotary.map_or((0, 1.0), |rotary| (rotary.dims, rotary.base));
+    let [sizes @ .., dims] = [batch, length, heads, size, dims].map(|size| size as u64);
+    let sizes = [&sizes[..], &[dims, base.to_bits()]].concat();
+    let blocks = qkv.elem_count().div_ceil(BLOCK);
+    let parts = empty(&Shape::from((3, batch, heads, length, size)), qkv.dtype(), qkv.device())?;
+    launch("split", qkv, blocks, &[&[of(qkv)?, of(&parts)?][..], &sizes].concat())?;
+    let p = parts.get(0)?.matmul(&parts.get(1)?.t()?)?;
+    launch("softmax_forward", &p, rows, &[of(&p)?, of(&p)?, length as u64, factor])?;
+    let left = move |p: &Tensor| -> Result<Tensor> {
+        let Some(mask) = mask else { return Ok(p.clone()) };
+        let y = like(p)?;
+        let (blocks, words) = dropped(p, of(&y)?, mask, length)?;
+        launch("dropout", p, blocks, &words)?;
+        Ok(y)
+    };
+    let y = left(&p)?.matmul(&parts.get(2)?)?.transpose(1, 2)?;
+    let y = y.reshape((batch, length, heads * size))?;
+    let backward = move |_: &[&Tensor], _: &Tensor, grad: &Tensor| {
+        let grad = grad.reshape((batch, length, heads, size))?.transpose(1, 2)?.contiguous()?;
+        let dv = left(&p)?.t()?.matmul(&grad)?;
+        let ds = grad.matmul(&parts.get(2)?.t()?)?;
+        if let Some(mask) = mask {
+            let (blocks, words) = dropped(&ds, of(&ds)?, mask, length)?;
+            launch("dropout", &ds, blocks, &words)?;
+        }
+        let words = [of(&p)?, of(&ds)?, of(&ds)?, length as u64, factor];
+        launch("softmax_backward", &p, rows, &words)?;
+        let (dq, dk) = (ds.matmul(&parts.get(1)?)?, ds.t()?.matmul(&parts.get(0)?)?);
+        let dqkv = empty(&Shape::from((batch, length, 3 * heads * size)), ds.dtype(), ds.device())?;
+        let words = [&[of(&dq)?, of(&dk)?, of(&dv)?, of(&dqkv)?][..], &sizes].concat();
+        launch("join", &ds, blocks, &words)?;
+        Ok(vec![Some(dqkv)])
+    };
+    qkv.apply_op1(Ready::new("causal attention", &y, backward)?)
 }
 
 /// The losses of all rows, f32: logits (rows, classes), labels (rows) of u32.
@@ -363,26 +415,6 @@ pub(super) fn activation(x: &Tensor, function: Function) -> Result<Tensor> {
     )
 }
 
-/// Queries or keys (…, T, size) with their first `dims` numbers turned.
-pub(super) fn rotary(x: &Tensor, dims: usize, base: f64) -> Result<Tensor> {
-    let x = &x.contiguous()?;
-    let (length, size) = (x.dim(D::Minus2)?, x.dim(D::Minus1)?);
-    let blocks = x.elem_count().div_ceil(BLOCK);
-    let words = move |x: &Tensor, out: u64, sign: f64| -> Result<Vec<u64>> {
-        let sizes = [x.elem_count(), length, size, dims].map(|size| size as u64);
-        Ok([&[of(x)?, out][..], &sizes, &[base.to_bits(), sign.to_bits()]].concat())
-    };
-    let output = (x.dtype(), x.shape().clone());
-    Launch { name: "rotary", kernel: "rotary", arguments: &[x], output, blocks }.run(
-        |y| words(x, y, 1.0),
-        move |_, _, grad| {
-            let dx = like(grad)?;
-            launch("rotary", grad, blocks, &words(grad, of(&dx)?, -1.0)?)?;
-            Ok(vec![Some(dx)])
-        },
-    )
-}
-
 /// The rows `ids` (places) of a table (rows, columns).
 pub(super) fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let ids = ids.contiguous()?;
@@ -396,21 +428,7 @@ pub(super) fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
         launch("embedding_backward", grad, rows, &words)?;
         Ok(vec![Some(dx)])
     };
-    let (storage, shape) = copied(&selected)?;
-    let output = Mutex::new(Some((storage, shape)));
-    table.apply_op1(Ready { name: "embedding", output, backward: Box::new(gradient) })
-}
-
-/// A copy of the storage of a contiguous tensor.
-fn copied(x: &Tensor) -> Result<(CudaStorage, Shape)> {
-    let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        candle_core::Storage::Cuda(storage) => Ok((
-            candle_core::backend::BackendStorage::try_clone(storage, layout)?,
-            x.shape().clone(),
-        )),
-        _ => Err(Error::msg("a layer of CUDA was given a tensor of another device")),
-    }
+    table.apply_op1(Ready::new("embedding", &selected, gradient)?)
 }
 
 /// A convolution as the product of the kernel with the patches, which are laid out anew for the backward pass.
@@ -423,14 +441,13 @@ pub(super) fn conv2d(x: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<
     let lay = move |x: &Tensor| -> Result<Tensor> {
         let patches = empty(&Shape::from((patch, places)), DType::F32, x.device())?;
         let words = [&[of(x)?, of(&patches)?][..], &geometry.words()].concat();
-        launch("patches", x, (patch * places).div_ceil(SPAN), &words)?;
+        launch("patches", x, patch * places.div_ceil(SPAN), &words)?;
         Ok(patches)
     };
     // (O, N·rows·columns) to (N, O, rows, columns)
     let matrix = weight.detach().reshape((outputs, patch))?;
     let y = matrix.matmul(&lay(x)?)?.reshape((outputs, images, rows, columns))?;
     let y = y.transpose(0, 1)?.contiguous()?;
-    let output = Mutex::new(Some(copied(&y)?));
     let backward = move |arguments: &[&Tensor], _: &Tensor, grad: &Tensor| {
         let (x, weight) = (arguments[0], arguments[1]);
         let grad = grad.transpose(0, 1)?.contiguous()?.reshape((outputs, places))?;
@@ -452,7 +469,7 @@ pub(super) fn conv2d(x: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<
         };
         Ok(vec![dx, dweight])
     };
-    x.apply_op2(weight, Ready { name: "conv2d", output, backward: Box::new(backward) })
+    x.apply_op2(weight, Ready::new("conv2d", &y, backward)?)
 }
 
 /// Batch norm in training, with the mean and the variance (over n) of each channel, (2, channels).
@@ -465,25 +482,38 @@ pub(super) fn batch_norm(
     let (x, weight, bias) = (&x.contiguous()?, &weight.contiguous()?, &bias.contiguous()?);
     let [images, channels, ..] = *x.dims() else { return Err(Error::msg("(N, C, …) is needed")) };
     let plane = x.elem_count() / (images * channels);
-    let sizes = [images as u64, channels as u64, plane as u64, eps.to_bits()];
+    let slices = slices(images * plane, channels);
+    let sizes = [images, channels, plane, slices].map(|size| size as u64);
+    let eps = [eps.to_bits()];
     let moments = empty(&Shape::from((2, channels)), DType::F32, x.device())?;
-    let at = of(&moments)?;
-    let held = moments.clone();
+    let blocks = channels * slices;
+    let sums = empty(&Shape::from((blocks, 2)), DType::F64, x.device())?;
+    launch("batch_sums", x, blocks, &[&[of(x)?, of(&sums)?][..], &sizes].concat())?;
+    let (at, held) = (of(&moments)?, moments.clone());
     let output = (DType::F32, x.shape().clone());
     let (name, kernel) = ("batch norm", "batch_forward");
-    let forward = Launch { name, kernel, arguments: &[x, weight, bias], output, blocks: channels };
+    let forward = Launch { name, kernel, arguments: &[x, weight, bias], output, blocks };
     let y = forward.run(
-        |y| Ok([&[of(x)?, of(weight)?, of(bias)?, y, at][..], &sizes].concat()),
+        |y| Ok([&[of(x)?, of(weight)?, of(bias)?, y, at, of(&sums)?][..], &sizes, &eps].concat()),
         move |arguments, _, grad| {
             let (x, weight, dx) = (arguments[0], arguments[1], like(arguments[0])?);
-            let (dweight, dbias) = (like(weight)?, like(weight)?);
-            let given = [of(x)?, of(weight)?, of(grad)?, of(&held)?];
-            let made = [of(&dx)?, of(&dweight)?, of(&dbias)?];
-            launch("batch_backward", x, channels, &[&given[..], &made, &sizes].concat())?;
-            Ok(vec![Some(dx), Some(dweight), Some(dbias)])
+            let sums = empty(&Shape::from((blocks, 2)), DType::F64, x.device())?;
+            let own = empty(&Shape::from((2, channels)), DType::F32, x.device())?;
+            let given = [of(x)?, of(grad)?, of(&held)?, of(&sums)?];
+            launch("batch_gradient_sums", x, blocks, &[&given[..], &sizes, &eps].concat())?;
+            let given = [of(x)?, of(weight)?, of(grad)?, of(&held)?, of(&sums)?];
+            let made = [of(&dx)?, of(&own)?];
+            launch("batch_backward", x, blocks, &[&given[..], &made, &sizes, &eps].concat())?;
+            Ok(vec![Some(dx), Some(own.get(0)?), Some(own.get(1)?)])
         },
     )?;
     Ok((y, moments))
+}
+
+/// Parts of the values of each channel: enough blocks for a large device, none with less than what its threads are worth.
+fn slices(values: usize, channels: usize) -> usize {
+    const ENOUGH: usize = 1024;
+    ENOUGH.div_ceil(channels).min(values.div_ceil(4 * BLOCK)).max(1)
 }
 
 /// The mean of the losses of all rows.

@@ -19,8 +19,10 @@ typedef void (*Kernel)(const Words);
 static const Kernel KERNELS[] = {
     BOTH(softmax_forward), BOTH(softmax_backward), BOTH(dropout),       BOTH(entropy_forward),
     BOTH(entropy_backward), BOTH(norm_forward),    BOTH(norm_backward), BOTH(norm_columns),
-    BOTH(columns),          BOTH(bias),            BOTH(rotary),        BOTH(activation_forward),
-    BOTH(activation_backward), BOTH(embedding_backward), patches, images, batch_forward, batch_backward};
+    BOTH(columns),          BOTH(bias),            BOTH(split),         BOTH(join),
+    BOTH(activation_forward),
+    BOTH(activation_backward), BOTH(embedding_backward), patches, images, batch_sums, batch_forward,
+    batch_gradient_sums, batch_backward};
 
 int main() {
     for (;;) {

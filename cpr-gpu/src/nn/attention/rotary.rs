@@ -3,8 +3,6 @@
 use candle_core::{D, Result, Tensor};
 use cpr_core::Real;
 
-#[cfg(feature = "cuda")]
-use crate::nn::fused;
 use crate::nn::{
     element::{Element, count, narrow},
     error::range,
@@ -53,10 +51,6 @@ impl Rotary {
 
     /// Queries or keys (…, T, d), turned by candle's operations.
     pub(in crate::nn) fn composed(self, x: &Tensor) -> Result<Tensor> {
-        #[cfg(feature = "cuda")]
-        if fused::takes(x) {
-            return fused::rotary(x, self.dims, self.base);
-        }
         let (length, size) = (x.dim(D::Minus2)?, x.dim(D::Minus1)?);
         let half = self.dims / 2;
         let angles = Angles::new(self, length);
