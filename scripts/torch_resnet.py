@@ -19,7 +19,7 @@ from record_resnet import ResNet18  # noqa: E402
 device = sys.argv[1] if len(sys.argv) > 1 else "cuda"
 batch = int(sys.argv[2]) if len(sys.argv) > 2 else 128
 cuda = device.startswith("cuda")
-rounds, steps = (7, 20) if cuda else (3, 1)
+rounds, steps = (5, 20) if cuda else (3, 1)
 
 
 def milliseconds(tf32, channels_last):
