@@ -112,7 +112,7 @@ PYTHON
     # A window of launches that holds a whole step, which ends with `correct_f32`.
     ours timeout 120 ncu --metrics gpu__time_duration.sum --clock-control none --cache-control none --csv \
       --launch-skip 3000 --launch-count 4000 --log-file "$out/gpt2-kernels.csv" \
-      "$programs/cpr-gpu" gpt2 "${flags[@]}" --steps 4 --name profiled >"$out/profiled.log" 2>&1 || tail -n 1 "$out/profiled.log"
+      "$programs/cpr-gpu" gpt2 "${flags[@]}" --steps 6 --name profiled >"$out/profiled.log" 2>&1 || tail -n 1 "$out/profiled.log"
     python3 scripts/kernel_times.py "$out/gpt2-kernels.csv" correct_f32
     spent "the costs of a step"
   else

@@ -6,8 +6,11 @@ cd "$(dirname "$0")/../cpr-gpu/kernels"
 nvcc=${NVCC:-${CUDA_HOME:+$CUDA_HOME/bin/}nvcc}
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
-"$nvcc" -cubin -O3 -std=c++17 --fmad=false -Xptxas -v -arch="${1:-sm_90}" -o "$scratch/cpr.cubin" cpr.cu 2>"$scratch/log" ||
-  { cat "$scratch/log"; exit 1; }
+for name in cpr layers; do
+  contraction=--fmad=$([[ $name == layers ]] && echo true || echo false)
+  "$nvcc" -cubin -O3 -std=c++17 "$contraction" -Xptxas -v -arch="${1:-sm_90}" -o "$scratch/$name.cubin" $name.cu \
+    2>>"$scratch/log" || { cat "$scratch/log"; exit 1; }
+done
 awk '
   /Compiling entry function/ { match($0, /'\''[^'\'']+'\''/); name = substr($0, RSTART + 1, RLENGTH - 2) }
   /stack frame/ { frame = $0; sub(/^[^0-9]*/, "", frame); split(frame, n, " "); stack = n[1]; stores = n[5]; loads = n[9] }

@@ -382,6 +382,15 @@ __device__ void bias_block(const Words& w) {
     SYNC;
 }
 
+/// Cosine and sine of an angle in half turns, which take no table for large angles and so no local memory.
+#ifdef __CUDACC__
+HD float cosine(double half_turns) { return (float)cospi(half_turns); }
+HD float sine(double half_turns) { return (float)sinpi(half_turns); }
+#else
+HD float cosine(double half_turns) { return (float)cos(M_PI * half_turns); }
+HD float sine(double half_turns) { return (float)sin(M_PI * half_turns); }
+#endif
+
 /// Sizes of heads, and the angles of their rotary positions, from word `first` on.
 struct Heads {
     u32 batch, length, heads, size, half;
@@ -403,9 +412,10 @@ struct Heads {
         float value = get(x, i);
         if (at >= 2 * half) return value;
         u32 pair = at < half ? at : at - half;
-        double angle = (double)position * pow(base, -(double)pair / (double)half) * sign;
+        const double inverse_pi = 0.318309886183790671537767526745028724;
+        double angle = (double)position * pow(base, -(double)pair / (double)half) * sign * inverse_pi;
         float other = get(x, at < half ? i + half : i - half);
-        return value * (float)cos(angle) + (at < half ? -other : other) * (float)sin(angle);
+        return value * cosine(angle) + (at < half ? -other : other) * sine(angle);
     }
 };
 
