@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor};
 /// up to 4096 columns, where candle adds place after place.
 ///
 /// # Errors
-/// For an id that is no row; on CUDA such a place has zeros instead.
+/// For an id that is no row; on CUDA, where nobody waits for the device, candle's kernel asserts it, which ends the program.
 pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::fused::takes_embedding(table) {
