@@ -13,7 +13,7 @@ fn cuda() -> Option<Device> {
     match Device::new_cuda(0) {
         Ok(device) => Some(device),
         Err(error) => {
-            println!("skipped: there is no CUDA device ({error})");
+            eprintln!("skipped: there is no CUDA device ({error})");
             None
         }
     }
@@ -65,7 +65,7 @@ fn compare(
     for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
         let largest = expected.abs()?.max(0)?.to_scalar::<f32>()?;
         let most = (found - expected)?.abs()?.max(0)?.to_scalar::<f32>()?;
-        println!("{name} {dtype:?}, array {index}: {:.2e} of the largest", most / largest);
+        eprintln!("{name} {dtype:?}, array {index}: {:.2e} of the largest", most / largest);
         assert!(most <= limit * largest, "{name} {dtype:?}, array {index}: {most} of {largest}");
         let (found, again) = (found.to_vec1::<f32>()?, again[index].to_vec1::<f32>()?);
         let same = found.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits());

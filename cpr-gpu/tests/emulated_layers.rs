@@ -96,7 +96,7 @@ fn compiled() -> Option<PathBuf> {
             Some(program)
         }
         Err(error) => {
-            println!("skipped: no C++ compiler ({compiler}: {error}); set CXX");
+            eprintln!("skipped: no C++ compiler ({compiler}: {error}); set CXX");
             None
         }
     }

@@ -175,12 +175,12 @@ fn everything_passes_on(device: &Device) {
     assert_eq!(replay_all(&package.join("../tests/data/trajectories"), device), 11);
     let shared = package.join("../../shared/golden/trajectories");
     if !shared.is_dir() {
-        println!("skipped the shared recordings: there is no folder {}", shared.display());
+        eprintln!("skipped the shared recordings: there is no folder {}", shared.display());
         return;
     }
     let replayed = replay_all(&shared, device);
     assert!(replayed >= 178);
-    println!("{replayed} shared recordings passed on {:?}", device.location());
+    eprintln!("{replayed} shared recordings passed on {:?}", device.location());
 }
 
 #[test]
