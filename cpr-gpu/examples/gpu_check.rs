@@ -12,6 +12,9 @@ use candle_nn::{Optimizer, ParamsAdamW as CandleParams};
 use cpr_core::{BoundInit, ConstraintConfig, Order, Std};
 use cpr_gpu::{AdamCpr, AdamW, Groups, ParamsAdamCpr, ParamsAdamW, Path};
 
+/// What can be asked for.
+const PARTS: [&str; 3] = ["agreement", "steadiness", "speed"];
+
 /// Prints the promises and remembers whether one failed.
 struct Ledger {
     failed: bool,
@@ -266,6 +269,11 @@ fn main() -> ExitCode {
     let run = |ledger: &mut Ledger| {
         let cuda = Device::new_cuda(0)?;
         let named: Vec<String> = std::env::args().skip(1).collect();
+        if let Some(unknown) = named.iter().find(|name| !PARTS.contains(&name.as_str())) {
+            let known = PARTS.join(", ");
+            let message = format!("there is no part `{unknown}`: the parts are {known}");
+            return Err(candle_core::Error::msg(message).into());
+        }
         let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
         if wanted("agreement") {
             agreement(ledger, &cuda)?;

@@ -4,6 +4,8 @@
 //! IEEE 754 there too) and its `expm1`. Threads run one after another here, forwards and backwards, so that a phase in
 //! which threads depend on each other shows as a difference.
 
+#[path = "emulated/compile.rs"]
+mod compile;
 #[path = "emulated/job.rs"]
 mod job;
 #[path = "../src/cuda/layout.rs"]

@@ -5,9 +5,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test by panicking")]
 
+#[path = "emulated/compile.rs"]
+mod compile;
+
 use std::{
     io::{BufReader, BufWriter, Read, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::OnceLock,
 };
@@ -79,29 +82,6 @@ enum Word<'a> {
 }
 use Word::{Ids, In, Number, Out, Real, Wide, WideOut};
 
-/// The kernels as a program; none where there is no compiler, with a message.
-fn compiled() -> Option<PathBuf> {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulated/layers.cpp");
-    let name = format!("emulated-layers-{}", std::process::id());
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let compile = Command::new(&compiler)
-        .args(["-std=c++17", "-O1", "-fno-strict-aliasing"])
-        .args(["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-o"])
-        .args([&program, &source])
-        .status();
-    match compile {
-        Ok(status) => {
-            assert!(status.success(), "{compiler} refuses {}", source.display());
-            Some(program)
-        }
-        Err(error) => {
-            eprintln!("skipped: no C++ compiler ({compiler}: {error}); set CXX");
-            None
-        }
-    }
-}
-
 /// The running program.
 struct Emulator {
     _child: Child,
@@ -114,7 +94,7 @@ impl Emulator {
     /// None where there is no compiler, with a message.
     fn start(type_: Type) -> Option<Self> {
         static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-        let program = PROGRAM.get_or_init(compiled).as_ref()?;
+        let program = PROGRAM.get_or_init(|| compile::program("layers", &[])).as_ref()?;
         let mut child =
             Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let input = BufWriter::new(child.stdin.take().unwrap());

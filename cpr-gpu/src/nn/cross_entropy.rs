@@ -56,7 +56,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
         #[cfg(feature = "cuda")]
         Place::Composed if fused::takes(&logits) => {
             let labels = labels.to_device(logits.device())?.to_dtype(DType::U32)?;
-            fused::mean(&fused::cross_entropy(&logits, &labels, smoothing)?)
+            fused::cross_entropy(&logits, &labels, smoothing)?.mean_all()
         }
         Place::Composed => composed(&logits, &labels, smoothing),
     }

@@ -252,28 +252,22 @@ fn rows_of(x: &Tensor) -> Result<(usize, usize)> {
     Ok((x.elem_count() / columns.max(1), columns))
 }
 
-fn of(tensor: &Tensor) -> Result<u64> {
-    address(tensor)
-}
-
-/// The words of dropout in parts of `part` elements, and its blocks.
-fn dropped(x: &Tensor, out: u64, mask: Mask, part: usize) -> Result<(usize, Vec<u64>)> {
+/// Writes x, dropped in parts of `part` elements, into y, which may be x.
+fn drop_into(y: &Tensor, x: &Tensor, mask: Mask, part: usize) -> Result<()> {
     let blocks = (x.elem_count().div_ceil(part) * part.div_ceil(16)).div_ceil(BLOCK);
-    let [below, scale, key @ ..] = mask.words();
     let counts = [x.elem_count() as u64, part as u64];
-    Ok((blocks, [&[of(x)?, out][..], &counts, &[below, scale], &key].concat()))
+    let words = [&[address(x)?, address(y)?][..], &counts, &mask.words()].concat();
+    launch("dropout", x, blocks, &words)
 }
 
 /// Dropout in parts of `part` elements.
 pub(super) fn dropout(x: &Tensor, mask: Mask, part: usize) -> Result<Tensor> {
     let x = &x.contiguous()?;
     let y = like(x)?;
-    let (blocks, words) = dropped(x, of(&y)?, mask, part)?;
-    launch("dropout", x, blocks, &words)?;
+    drop_into(&y, x, mask, part)?;
     let backward = move |_: &[&Tensor], _: &Tensor, grad: &Tensor| {
         let dx = like(grad)?;
-        let (blocks, words) = dropped(grad, of(&dx)?, mask, part)?;
-        launch("dropout", grad, blocks, &words)?;
+        drop_into(&dx, grad, mask, part)?;
         Ok(vec![Some(dx)])
     };
     x.apply_op1(Ready::new("dropout", &y, backward)?)
@@ -296,14 +290,13 @@ pub(super) fn attention(
     let sizes = [&sizes[..], &[dims, base.to_bits()]].concat();
     let blocks = qkv.elem_count().div_ceil(BLOCK);
     let parts = empty(&Shape::from((3, batch, heads, length, size)), qkv.dtype(), qkv.device())?;
-    launch("split", qkv, blocks, &[&[of(qkv)?, of(&parts)?][..], &sizes].concat())?;
+    launch("split", qkv, blocks, &[&[address(qkv)?, address(&parts)?][..], &sizes].concat())?;
     let p = parts.get(0)?.matmul(&parts.get(1)?.t()?)?;
-    launch("softmax_forward", &p, rows, &[of(&p)?, of(&p)?, length as u64, factor])?;
+    launch("softmax_forward", &p, rows, &[address(&p)?, address(&p)?, length as u64, factor])?;
     let left = move |p: &Tensor| -> Result<Tensor> {
         let Some(mask) = mask else { return Ok(p.clone()) };
         let y = like(p)?;
-        let (blocks, words) = dropped(p, of(&y)?, mask, length)?;
-        launch("dropout", p, blocks, &words)?;
+        drop_into(&y, p, mask, length)?;
         Ok(y)
     };
     let y = left(&p)?.matmul(&parts.get(2)?)?.transpose(1, 2)?;
@@ -313,14 +306,14 @@ pub(super) fn attention(
         let dv = left(&p)?.t()?.matmul(&grad)?;
         let ds = grad.matmul(&parts.get(2)?.t()?)?;
         if let Some(mask) = mask {
-            let (blocks, words) = dropped(&ds, of(&ds)?, mask, length)?;
-            launch("dropout", &ds, blocks, &words)?;
+            drop_into(&ds, &ds, mask, length)?;
         }
-        let words = [of(&p)?, of(&ds)?, of(&ds)?, length as u64, factor];
+        let words = [address(&p)?, address(&ds)?, address(&ds)?, length as u64, factor];
         launch("softmax_backward", &p, rows, &words)?;
         let (dq, dk) = (ds.matmul(&parts.get(1)?)?, ds.t()?.matmul(&parts.get(0)?)?);
         let dqkv = empty(&Shape::from((batch, length, 3 * heads * size)), ds.dtype(), ds.device())?;
-        let words = [&[of(&dq)?, of(&dk)?, of(&dv)?, of(&dqkv)?][..], &sizes].concat();
+        let words =
+            [&[address(&dq)?, address(&dk)?, address(&dv)?, address(&dqkv)?][..], &sizes].concat();
         launch("join", &ds, blocks, &words)?;
         Ok(vec![Some(dqkv)])
     };
@@ -334,12 +327,13 @@ pub(super) fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) ->
     let (classes, smoothing) = (classes as u64, smoothing.to_bits());
     let output = (DType::F32, Shape::from(rows));
     let (name, kernel) = ("cross entropy", "entropy_forward");
-    let at = of(&labels)?;
+    let at = address(&labels)?;
     Launch { name, kernel, arguments: &[x], output, blocks: rows }.run(
-        |losses| Ok(vec![of(x)?, at, losses, classes, smoothing]),
+        |losses| Ok(vec![address(x)?, at, losses, classes, smoothing]),
         move |arguments, _, grad| {
             let (x, dx) = (arguments[0], like(arguments[0])?);
-            let words = [of(x)?, of(&labels)?, of(grad)?, of(&dx)?, classes, smoothing];
+            let words =
+                [address(x)?, address(&labels)?, address(grad)?, address(&dx)?, classes, smoothing];
             launch("entropy_backward", x, rows, &words)?;
             Ok(vec![Some(dx)])
         },
@@ -354,16 +348,25 @@ pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -
     let output = (x.dtype(), x.shape().clone());
     let (name, kernel) = ("layer norm", "norm_forward");
     Launch { name, kernel, arguments: &[x, weight, bias], output, blocks: rows }.run(
-        |y| Ok(vec![of(x)?, of(weight)?, of(bias)?, y, columns as u64, eps]),
+        |y| Ok(vec![address(x)?, address(weight)?, address(bias)?, y, columns as u64, eps]),
         move |arguments, _, grad| {
             let (x, weight, dx) = (arguments[0], arguments[1], like(arguments[0])?);
             let statistics = empty(&Shape::from((rows, 2)), DType::F32, x.device())?;
-            let at = of(&statistics)?;
-            let words = [of(x)?, of(weight)?, of(grad)?, of(&dx)?, at, columns as u64, eps];
+            let at = address(&statistics)?;
+            let words = [
+                address(x)?,
+                address(weight)?,
+                address(grad)?,
+                address(&dx)?,
+                at,
+                columns as u64,
+                eps,
+            ];
             launch("norm_backward", x, rows, &words)?;
             let chunks = rows.div_ceil(ROWS);
             let sums = empty(&Shape::from((chunks, 2, columns)), DType::F32, x.device())?;
-            let words = [of(x)?, of(grad)?, at, of(&sums)?, rows as u64, columns as u64];
+            let words =
+                [address(x)?, address(grad)?, at, address(&sums)?, rows as u64, columns as u64];
             launch("norm_columns", x, chunks, &words)?;
             let sums = sums.sum(0)?.to_dtype(weight.dtype())?;
             Ok(vec![Some(dx), Some(sums.get(0)?), Some(sums.get(1)?)])
@@ -378,11 +381,11 @@ pub(super) fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let output = (x.dtype(), x.shape().clone());
     let blocks = x.elem_count().div_ceil(SPAN);
     Launch { name: "bias", kernel: "bias", arguments: &[x, bias], output, blocks }.run(
-        |y| Ok(vec![of(x)?, of(bias)?, y, x.elem_count() as u64, columns as u64]),
+        |y| Ok(vec![address(x)?, address(bias)?, y, x.elem_count() as u64, columns as u64]),
         move |arguments, _, grad| {
             let chunks = rows.div_ceil(ROWS);
             let sums = empty(&Shape::from((chunks, columns)), DType::F32, grad.device())?;
-            let words = [of(grad)?, of(&sums)?, rows as u64, columns as u64];
+            let words = [address(grad)?, address(&sums)?, rows as u64, columns as u64];
             launch("columns", grad, chunks, &words)?;
             let dbias = sums.sum(0)?.to_dtype(arguments[1].dtype())?;
             Ok(vec![Some(grad.clone()), Some(dbias)])
@@ -405,10 +408,10 @@ pub(super) fn activation(x: &Tensor, function: Function) -> Result<Tensor> {
     let output = (x.dtype(), x.shape().clone());
     let (name, kernel) = ("activation", "activation_forward");
     Launch { name, kernel, arguments: &[x], output, blocks }.run(
-        |y| Ok(vec![of(x)?, y, elements, kind]),
+        |y| Ok(vec![address(x)?, y, elements, kind]),
         move |arguments, _, grad| {
             let (x, dx) = (arguments[0], like(arguments[0])?);
-            let words = [of(x)?, of(grad)?, of(&dx)?, elements, kind];
+            let words = [address(x)?, address(grad)?, address(&dx)?, elements, kind];
             launch("activation_backward", x, blocks, &words)?;
             Ok(vec![Some(dx)])
         },
@@ -424,7 +427,7 @@ pub(super) fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let gradient = move |_: &[&Tensor], _: &Tensor, grad: &Tensor| {
         let dx = empty(&Shape::from((rows, columns)), grad.dtype(), grad.device())?;
         let places = ids.elem_count() as u64;
-        let words = [of(&ids)?, of(grad)?, of(&dx)?, places, columns as u64];
+        let words = [address(&ids)?, address(grad)?, address(&dx)?, places, columns as u64];
         launch("embedding_backward", grad, rows, &words)?;
         Ok(vec![Some(dx)])
     };
@@ -440,7 +443,7 @@ pub(super) fn conv2d(x: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<
     let [images, _, rows, columns] = geometry.output_dims();
     let lay = move |x: &Tensor| -> Result<Tensor> {
         let patches = empty(&Shape::from((patch, places)), DType::F32, x.device())?;
-        let words = [&[of(x)?, of(&patches)?][..], &geometry.words()].concat();
+        let words = [&[address(x)?, address(&patches)?][..], &geometry.words()].concat();
         launch("patches", x, patch * places.div_ceil(SPAN), &words)?;
         Ok(patches)
     };
@@ -461,7 +464,7 @@ pub(super) fn conv2d(x: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<
                 let matrix = weight.detach().reshape((outputs, patch))?;
                 let patches = matrix.t()?.matmul(&grad)?;
                 let dx = like(x)?;
-                let words = [&[of(&patches)?, of(&dx)?][..], &geometry.words()].concat();
+                let words = [&[address(&patches)?, address(&dx)?][..], &geometry.words()].concat();
                 launch("images", x, x.elem_count().div_ceil(BLOCK), &words)?;
                 Some(dx)
             }
@@ -488,21 +491,29 @@ pub(super) fn batch_norm(
     let moments = empty(&Shape::from((2, channels)), DType::F32, x.device())?;
     let blocks = channels * slices;
     let sums = empty(&Shape::from((blocks, 2)), DType::F64, x.device())?;
-    launch("batch_sums", x, blocks, &[&[of(x)?, of(&sums)?][..], &sizes].concat())?;
-    let (at, held) = (of(&moments)?, moments.clone());
+    launch("batch_sums", x, blocks, &[&[address(x)?, address(&sums)?][..], &sizes].concat())?;
+    let (at, held) = (address(&moments)?, moments.clone());
     let output = (DType::F32, x.shape().clone());
     let (name, kernel) = ("batch norm", "batch_forward");
     let forward = Launch { name, kernel, arguments: &[x, weight, bias], output, blocks };
     let y = forward.run(
-        |y| Ok([&[of(x)?, of(weight)?, of(bias)?, y, at, of(&sums)?][..], &sizes, &eps].concat()),
+        |y| {
+            Ok([
+                &[address(x)?, address(weight)?, address(bias)?, y, at, address(&sums)?][..],
+                &sizes,
+                &eps,
+            ]
+            .concat())
+        },
         move |arguments, _, grad| {
             let (x, weight, dx) = (arguments[0], arguments[1], like(arguments[0])?);
             let sums = empty(&Shape::from((blocks, 2)), DType::F64, x.device())?;
             let own = empty(&Shape::from((2, channels)), DType::F32, x.device())?;
-            let given = [of(x)?, of(grad)?, of(&held)?, of(&sums)?];
+            let given = [address(x)?, address(grad)?, address(&held)?, address(&sums)?];
             launch("batch_gradient_sums", x, blocks, &[&given[..], &sizes, &eps].concat())?;
-            let given = [of(x)?, of(weight)?, of(grad)?, of(&held)?, of(&sums)?];
-            let made = [of(&dx)?, of(&own)?];
+            let given =
+                [address(x)?, address(weight)?, address(grad)?, address(&held)?, address(&sums)?];
+            let made = [address(&dx)?, address(&own)?];
             launch("batch_backward", x, blocks, &[&given[..], &made, &sizes, &eps].concat())?;
             Ok(vec![Some(dx), Some(own.get(0)?), Some(own.get(1)?)])
         },
@@ -514,9 +525,4 @@ pub(super) fn batch_norm(
 fn slices(values: usize, channels: usize) -> usize {
     const ENOUGH: usize = 1024;
     ENOUGH.div_ceil(channels).min(values.div_ceil(4 * BLOCK)).max(1)
-}
-
-/// The mean of the losses of all rows.
-pub(super) fn mean(losses: &Tensor) -> Result<Tensor> {
-    losses.sum_all()? * (1.0 / count(losses.elem_count()))
 }

@@ -15,7 +15,10 @@ use cpr_core::{
 use cpr_tests::cases::{Case, Optimizer};
 use half::{bf16, f16};
 
-use crate::layout::{self, Kind, RECORD, Rule};
+use crate::{
+    compile,
+    layout::{self, Kind, RECORD, Rule},
+};
 
 /// A half type.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -219,32 +222,11 @@ impl fmt::Debug for Emulator {
     }
 }
 
-/// Compiles the kernels as C++, once; `None` where there is no compiler.
+/// The program, compiled once.
 fn compiled() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PROGRAM
-        .get_or_init(|| {
-            let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulated/run.cpp");
-            let name = format!("emulated-{}", std::process::id());
-            let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-            let compile = Command::new(&compiler)
-                .args(["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing"])
-                .args(["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-o"])
-                .args([&program, &source])
-                .status();
-            match compile {
-                Ok(status) => {
-                    assert!(status.success(), "{compiler} refuses {}", source.display());
-                    Some(program)
-                }
-                Err(error) => {
-                    eprintln!("skipped: no C++ compiler ({compiler}: {error}); set CXX");
-                    None
-                }
-            }
-        })
-        .as_deref()
+    // Products and sums round apart, as in cpr-core.
+    PROGRAM.get_or_init(|| compile::program("run", &["-ffp-contract=off"])).as_deref()
 }
 
 impl Emulator {
