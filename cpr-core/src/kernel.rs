@@ -14,18 +14,22 @@ use crate::{
 /// Elements of a strip where the base step alone comes before the measure: what both read stays in the first cache.
 const WIDE_STRIP: usize = 2 * STRIP;
 
-/// The base step of a strip, block by block, and a correction that is short enough to go along.
-struct Step<'a, T, B, S, const M: usize> {
+/// The base step, block by block, with a correction that is short enough to go along, and the measure of what is written
+/// where the registers hold its sums too.
+struct Step<'a, T: Real, B, S, O: Observer<T>, const M: usize> {
     base: B,
     shrink: S,
+    observer: O,
+    lanes: O::Lanes,
     shard: Shard<'a, T, M>,
 }
 
-impl<T, B, S, const M: usize> Step<'_, T, B, S, M>
+impl<T, B, S, O, const M: usize> Step<'_, T, B, S, O, M>
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
+    O: Observer<T>,
 {
     #[inline(always)]
     fn block(
@@ -40,17 +44,19 @@ where
     }
 }
 
-impl<T, B, S, const M: usize> Kernel for Step<'_, T, B, S, M>
+impl<T, B, S, O, const M: usize> Kernel for Step<'_, T, B, S, O, M>
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
+    O: Observer<T>,
 {
-    type Output = u64;
+    type Output = (u64, O::Lanes);
 
     #[inline(always)]
-    fn run(self) -> u64 {
-        let Self { base, shrink, shard: Shard { theta, grad, moments } } = self;
+    fn run(self) -> (u64, O::Lanes) {
+        let Self { base, shrink, observer, mut lanes, shard } = self;
+        let Shard { theta, grad, moments } = shard;
         let rules = (base, shrink);
         let mut stopped = 0u64;
 
@@ -77,6 +83,7 @@ where
             let mut block = *theta;
             stopped += u64::from(Self::block(rules, &mut block, grad, &mut local));
             *theta = block;
+            observer.add(&mut lanes, &block, LANES);
             for (local, stored) in local.iter().zip(stored) {
                 if let Some(stored) = stored {
                     *stored = *local;
@@ -91,11 +98,12 @@ where
             // A padding element is 0 with gradient 0: no correction carries it through zero.
             stopped += u64::from(Self::block(rules, &mut block, &grad, &mut local));
             unpad(&block, theta_tail);
+            observer.add(&mut lanes, &block, theta_tail.len());
             for (local, tail) in local.iter().zip(moment_tails) {
                 unpad(local, tail);
             }
         }
-        stopped
+        (stopped, lanes)
     }
 }
 
@@ -119,7 +127,8 @@ where
 /// Runs phase 1 at one level: strip by strip, a kernel for the base step, one for each longer rule, one for the measure.
 ///
 /// What one kernel has written the next finds in the first cache. In one loop the rules would run out of registers, as
-/// would a compiler out of patience with a loop for each combination of them.
+/// would a compiler out of patience with a loop for each combination of them. Only the 32 registers of AVX-512 hold a
+/// base step and the lanes of a sum at once: there the sum goes along, in the shadow of the step's divisions.
 fn first_pass_at<T, B, S, O, const M: usize>(
     level: Level,
     (base, shrink, observer): (B, S, O),
@@ -132,12 +141,9 @@ where
     O: Observer<T>,
 {
     let count = shard.theta.len() as u64;
+    let level = level.min(Level::current());
     let mut lanes = observer.begin();
     let mut stopped = 0;
-    if const { !(B::FINISHES || S::STRIPWISE || O::OBSERVES) } {
-        stopped = dispatch::run_at(level, Step { base, shrink, shard });
-        return Observed { statistic: observer.fold(lanes, count), stopped };
-    }
     if const { B::FINISHES || S::STRIPWISE } {
         let mut strips = shard.cut::<STRIP>().peekable();
         while let Some(mut strip) = strips.next() {
@@ -150,14 +156,31 @@ where
             stopped += long_step(level, (base, shrink), strip.reborrow());
             lanes = dispatch::run_at(level, Add { observer, lanes, theta: strip.theta });
         }
+    } else if !O::OBSERVES || (O::FEW_LANES && level == Level::Avx512) {
+        let step = Step { base, shrink, observer, lanes, shard };
+        (stopped, lanes) = dispatch::run_at(level, step);
     } else {
         for mut strip in shard.cut::<WIDE_STRIP>() {
-            let shard = strip.reborrow();
-            stopped += dispatch::run_at(level, Step { base, shrink, shard });
+            stopped += step(level, (base, shrink), strip.reborrow());
             lanes = dispatch::run_at(level, Add { observer, lanes, theta: strip.theta });
         }
     }
     Observed { statistic: observer.fold(lanes, count), stopped }
+}
+
+/// The base step of a strip and a short correction.
+fn step<T, B, S, const M: usize>(
+    level: Level,
+    (base, shrink): (B, S),
+    shard: Shard<'_, T, M>,
+) -> u64
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+{
+    let (observer, lanes) = (Unobserved, ());
+    dispatch::run_at(level, Step { base, shrink, observer, lanes, shard }).0
 }
 
 /// The base step of a strip, what finishes it, and its correction, one after the other.
@@ -177,8 +200,7 @@ where
     for (copy, &element) in before.iter_mut().zip(&*theta) {
         *copy = element;
     }
-    let shard = Shard { theta: &mut *theta, grad, moments };
-    dispatch::run_at(level, Step { base, shrink: Unmoved, shard });
+    step(level, (base, Unmoved), Shard { theta: &mut *theta, grad, moments });
     if const { B::FINISHES } {
         dispatch::run_at(level, Finish { base, before, theta });
     }

@@ -14,6 +14,9 @@ pub(crate) trait Observer<T: Real>: Copy {
     /// Whether it measures anything.
     const OBSERVES: bool = true;
 
+    /// Whether its lanes are few enough to stay in registers beside a base step.
+    const FEW_LANES: bool = false;
+
     /// Sums of nothing.
     fn begin(self) -> Self::Lanes;
 
@@ -83,6 +86,8 @@ pub(crate) struct SumOf<F>(pub(crate) F);
 
 impl<T: Real, F: Term<T>> Observer<T> for SumOf<F> {
     type Lanes = [f64; LANES];
+
+    const FEW_LANES: bool = true;
 
     #[inline(always)]
     fn begin(self) -> Self::Lanes {
