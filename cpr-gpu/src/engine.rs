@@ -3,7 +3,7 @@
 use std::fmt;
 
 use candle_core::Tensor;
-use cpr_core::{AnyRegularizer, Constraint};
+use cpr_core::{AnyRegularizer, Constraint, base::AwdState};
 
 use crate::{
     Error,
@@ -38,6 +38,8 @@ pub struct StepRequest {
     pub clip: Option<f64>,
     /// Look for gradients that are not finite first, and skip the step whole if there is one.
     pub check_finite: bool,
+    /// Times every decay of this step: what a schedule of the decay says; finite and at least 0. Amos derives its own.
+    pub decay: f64,
 }
 
 /// What became of a step.
@@ -115,6 +117,18 @@ pub trait Engine: fmt::Debug + Send {
     /// # Errors
     /// Those of the device.
     fn gradient_norm(&self) -> Result<Option<f64>, Error>;
+
+    /// The average of ‖∇w‖/‖w‖ that AWD keeps; none where no parameter has that rule. On a device a wait for it.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn awd(&self) -> Result<Option<AwdState>, Error>;
+
+    /// Sets that average, from a checkpoint; without effect where no parameter has that rule.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn set_awd(&mut self, state: AwdState) -> Result<(), Error>;
 
     /// Gradients that had to be copied so far because they were not contiguous.
     fn copied_gradients(&self) -> u64;

@@ -38,6 +38,14 @@ pub enum Error {
         /// Why.
         source: GroupError,
     },
+    /// Two rules that do not go together.
+    #[error("parameter `{name}` has {what}: take one of the two away")]
+    Decay {
+        /// The parameter.
+        name: String,
+        /// The two.
+        what: &'static str,
+    },
     /// A glob cannot be read.
     #[error("the pattern `{pattern}` is no glob: {source}; write for example `blocks.*.attn.*`")]
     Pattern {

@@ -3,7 +3,7 @@
 use candle_core::{DType, Var};
 use cpr_core::{
     AnyRegularizer, Constraint, ConstraintRule,
-    base::{Adam, AmsGrad, Decayed, Momentum, Sgd},
+    base::{AdaDecay, Adam, Amos, AmosState, AmsGrad, Awd, Decayed, ModelScale, Momentum, Sgd},
 };
 
 /// A base optimizer, chosen at run time; validated.
@@ -21,6 +21,8 @@ pub enum Base {
     DecayedAdam(Decayed<Adam>),
     /// AMSGrad and a decay after its step, three moments.
     DecayedAmsGrad(Decayed<AmsGrad>),
+    /// Amos for a parameter of this scale: no moments, or one for its momentum, and v and b of the whole parameter.
+    Amos(Amos, ModelScale),
 }
 
 impl Base {
@@ -34,8 +36,23 @@ impl Base {
             Self::AmsGrad(_) | Self::DecayedAmsGrad(_) => {
                 &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
             }
+            Self::Amos(amos, _) if amos.config().momentum > 0.0 => &["exp_avg"],
+            Self::Amos(..) => &[],
         }
     }
+}
+
+/// A decay that every step makes anew, from what whole parameters and their gradients are like.
+///
+/// It stands beside no constraint, and beside no base that decays after its step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Adaptive {
+    /// The decay of the base is times the average of ‖∇w‖/‖w‖, over all parameters of the optimizer that have this rule;
+    /// all of them have the same.
+    Awd(Awd),
+    /// A decay for each element before the step of a base that does not decay, by the magnitudes of the gradients of its
+    /// parameter.
+    AdaDecay(AdaDecay),
 }
 
 /// How the parameters of one group are stepped.
@@ -47,6 +64,8 @@ pub struct GroupSpec {
     pub lr_factor: f64,
     /// The bound of each of its matrices, if there is one.
     pub constraint: Option<ConstraintRule<AnyRegularizer>>,
+    /// The decay that follows the gradients, if there is one.
+    pub adaptive: Option<Adaptive>,
 }
 
 /// One trainable parameter: a variable, how it is stepped, and its constraint as it stands before the first step.
@@ -116,4 +135,6 @@ pub struct ParameterState {
     pub steps: u64,
     /// The constraint as it stands.
     pub constraint: Option<Constraint<AnyRegularizer>>,
+    /// v and b of Amos, where that is the base.
+    pub amos: Option<AmosState>,
 }

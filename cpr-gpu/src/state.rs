@@ -6,17 +6,23 @@
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use candle_core::{DType, Tensor, Var};
-use cpr_core::{AnyRegularizer, Constraint, ENCODED_LEN};
-use cpr_host::checkpoint::{
-    Checkpoint, CheckpointWriter, Element, Meta, NonFinite, OptimizerMeta, Policy, TensorData,
-    Tensors,
+use cpr_core::{
+    AnyRegularizer, Constraint, ENCODED_LEN,
+    base::{AmosState, AwdState},
+};
+use cpr_host::{
+    checkpoint::{
+        Checkpoint, CheckpointWriter, Element, Meta, NonFinite, OptimizerMeta, Policy, TensorData,
+        Tensors,
+    },
+    optim::AMOS,
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
     Counters, Error,
-    group::{ParameterState, Values, master_dtype},
-    optim::{Optim, Params, host_values},
+    group::{Base, ParameterState, Values, master_dtype},
+    optim::{Member, Optim, Params, host_values},
 };
 
 /// What to do with the constraints of a checkpoint.
@@ -58,6 +64,8 @@ struct Stored {
     theta: Values,
     moments: Vec<(&'static str, Values)>,
     record: Option<[u8; ENCODED_LEN]>,
+    /// v and b of Amos.
+    amos: Option<[f64; 2]>,
 }
 
 impl Snapshot {
@@ -70,13 +78,16 @@ impl Snapshot {
     #[must_use]
     pub fn writer(&self) -> CheckpointWriter<'_> {
         let mut writer = CheckpointWriter::new(self.meta.clone());
-        for Stored { name, shape, theta, moments, record } in &self.parameters {
+        for Stored { name, shape, theta, moments, record, amos } in &self.parameters {
             writer = writer.tensor(name, shape, data(theta));
             for (moment, values) in moments {
                 writer = writer.moment(name, *moment, data(values));
             }
             if let Some(record) = record {
                 writer = writer.constraint(name, record);
+            }
+            if let Some(amos) = amos {
+                writer = writer.slots(name, AMOS, amos);
             }
         }
         for (name, shape, values) in &self.frozen {
@@ -101,8 +112,9 @@ fn data(values: &Values) -> TensorData<'_> {
     }
 }
 
-/// The key of the counts in the optimizer section.
+/// The keys of the optimizer section: counts, and the average of AWD.
 const FEWER_STEPS: &str = "fewer_steps";
+const AWD_AVERAGE: &str = "awd_average";
 
 impl<P: Params> Optim<P> {
     /// The whole state: weights, moments, constraints, counts, frozen variables.
@@ -117,7 +129,8 @@ impl<P: Params> Optim<P> {
         let mut fewer = Map::new();
         let mut parameters = Vec::with_capacity(self.members.len());
         for (index, member) in self.members.iter().enumerate() {
-            let ParameterState { theta, moments, steps, constraint } = self.engine.read(index)?;
+            let ParameterState { theta, moments, steps, constraint, amos } =
+                self.engine.read(index)?;
             if steps != counters.steps {
                 fewer.insert(member.name.clone(), steps.into());
             }
@@ -134,14 +147,18 @@ impl<P: Params> Optim<P> {
                 theta,
                 moments: names.zip(moments).collect(),
                 record,
+                amos: amos.map(|amos| [amos.v(), amos.b()]),
             });
         }
         let mut frozen = Vec::with_capacity(self.frozen.len());
         for (name, var) in &self.frozen {
             frozen.push((name.clone(), var.dims().to_vec(), host_values(var)?));
         }
-        let hyperparameters =
+        let mut hyperparameters =
             json!({ "params": self.params.describe(), FEWER_STEPS: Value::Object(fewer) });
+        if let Some(awd) = self.engine.awd()? {
+            hyperparameters[AWD_AVERAGE] = awd.factor().into();
+        }
         let meta = Meta {
             step: counters.asked(),
             optimizer: Some(OptimizerMeta { name: P::NAME.to_owned(), hyperparameters }),
@@ -206,11 +223,15 @@ impl<P: Params> Optim<P> {
             Counters { steps, skipped: counts.steps, skipped_in_a_row: counts.in_a_row };
         section.compare(P::NAME, &self.params.describe(), &mut loaded);
 
-        let has_moments = self.members.iter().any(|member| {
-            let moments = member.base.moments();
-            moments.iter().any(|moment| tensors.contains_moment(&member.name, moment))
-        });
-        let keeps_moments = self.members.iter().any(|member| !member.base.moments().is_empty());
+        let kept = |member: &Member| {
+            let amos = matches!(member.base, Base::Amos(..)).then_some(AMOS);
+            member.base.moments().iter().copied().chain(amos)
+        };
+        let has_moments = self
+            .members
+            .iter()
+            .any(|member| kept(member).any(|moment| tensors.contains_moment(&member.name, moment)));
+        let keeps_moments = self.members.iter().any(|member| kept(member).next().is_some());
         let afresh = keeps_moments && !has_moments;
         if afresh && steps > 0 {
             loaded.messages.push(
@@ -246,9 +267,14 @@ impl<P: Params> Optim<P> {
                     Some(started.map_err(|source| Error::Group { name: name(), source })?)
                 }
             };
+            let amos = match member.base {
+                Base::Amos(..) if afresh => Some(AmosState::default()),
+                Base::Amos(..) => Some(amos_of(tensors, &member.name)?),
+                _ => None,
+            };
             let own_steps = section.steps.get(&member.name).copied().unwrap_or(steps);
             let steps = if afresh { 0 } else { own_steps };
-            states.push(ParameterState { theta, moments, steps, constraint });
+            states.push(ParameterState { theta, moments, steps, constraint, amos });
         }
         if fresh > 0 && meta.step > 0 {
             loaded.messages.push(format!(
@@ -266,11 +292,12 @@ impl<P: Params> Optim<P> {
             frozen.push(values);
         }
         drop_rest(tensors, &mut loaded);
-        Ok(Plan { states, frozen, counters, loaded })
+        let awd = if afresh { AwdState::default() } else { section.awd };
+        Ok(Plan { states, frozen, counters, awd, loaded })
     }
 
     fn carry_out(&mut self, plan: Plan) -> Result<Loaded, Error> {
-        let Plan { states, frozen, counters, loaded } = plan;
+        let Plan { states, frozen, counters, awd, loaded } = plan;
         for ((_, var), values) in self.frozen.iter().zip(frozen) {
             set(var, values)?;
         }
@@ -278,6 +305,7 @@ impl<P: Params> Optim<P> {
             self.engine.write(index, state)?;
         }
         self.engine.set_counters(counters)?;
+        self.engine.set_awd(awd)?;
         self.asked = counters.asked();
         Ok(loaded)
     }
@@ -288,6 +316,7 @@ struct Plan {
     states: Vec<ParameterState>,
     frozen: Vec<Values>,
     counters: Counters,
+    awd: AwdState,
     loaded: Loaded,
 }
 
@@ -297,12 +326,15 @@ struct Section {
     params: Value,
     /// t of the parameters that were stepped less often than the optimizer.
     steps: BTreeMap<String, u64>,
+    /// 0 where the checkpoint has none.
+    awd: AwdState,
 }
 
 impl Section {
     fn read(meta: &Meta) -> Result<Self, Error> {
         let Some(OptimizerMeta { name, hyperparameters }) = &meta.optimizer else {
-            return Ok(Self { name: None, params: Value::Null, steps: BTreeMap::new() });
+            let (params, steps) = (Value::Null, BTreeMap::new());
+            return Ok(Self { name: None, params, steps, awd: AwdState::default() });
         };
         let mut steps = BTreeMap::new();
         if let Some(Value::Object(fewer)) = hyperparameters.get(FEWER_STEPS) {
@@ -315,8 +347,15 @@ impl Section {
                 steps.insert(parameter.clone(), count);
             }
         }
+        let awd = match hyperparameters.get(AWD_AVERAGE) {
+            None => AwdState::default(),
+            Some(average) => average.as_f64().and_then(AwdState::new).ok_or_else(|| {
+                let what = format!("the average of AWD is {average}");
+                Error::OptimizerSection { what }
+            })?,
+        };
         let params = hyperparameters.get("params").cloned().unwrap_or_default();
-        Ok(Self { name: Some(name.clone()), params, steps })
+        Ok(Self { name: Some(name.clone()), params, steps, awd })
     }
 
     /// Messages for another optimizer and for changed hyperparameters.
@@ -342,7 +381,7 @@ impl Section {
 /// Weights and moments of one parameter.
 fn take<T: Element + Default>(
     tensors: &mut Tensors,
-    member: &crate::optim::Member,
+    member: &Member,
     dims: &[usize],
     afresh: bool,
     wrap: fn(Vec<T>) -> Values,
@@ -357,6 +396,19 @@ fn take<T: Element + Default>(
         }));
     }
     Ok((wrap(theta), moments))
+}
+
+/// v and b of Amos of a parameter.
+fn amos_of(tensors: &mut Tensors, name: &str) -> Result<AmosState, Error> {
+    let slots = tensors.take_slots(name, AMOS, 2)?;
+    let state = match slots.as_slice() {
+        &[v, b] => AmosState::new(v, b),
+        _ => None,
+    };
+    state.ok_or_else(|| {
+        let what = format!("v and b of Amos for `{name}` are {slots:?}");
+        Error::OptimizerSection { what }
+    })
 }
 
 /// The constraint record of a parameter, if it is of the rule and size that `own` has.

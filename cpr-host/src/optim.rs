@@ -12,7 +12,7 @@ mod spec;
 mod state;
 
 pub use spec::{BaseSpec, DecayRule, OptimizerSpec};
-pub use state::{OptimizerState, StateError, constraint_of};
+pub use state::{AMOS, OptimizerState, StateError, constraint_of, take_amos};
 
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     parallel::Workers,
-    param::{Grouping, Param, ParamKind, ParamLayout},
+    param::{Grouping, ParamKind, ParamLayout},
 };
 
 /// Why an optimizer could not be made.
@@ -168,7 +168,7 @@ impl<T: Real> Optimizer<T> {
                 range: param.range.clone(),
                 chunks: first..chunks.len(),
                 regularized,
-                scale: scale(param),
+                scale: model_scale(param.kind, &param.shape),
                 constraint,
                 first: None,
                 correction: Correction::Identity,
@@ -369,17 +369,17 @@ impl<T: Real> Optimizer<T> {
     }
 }
 
-/// What a parameter is for: a matrix maps its last dimensions to its first, an embedding has rows.
-fn scale(param: &Param) -> ModelScale {
+/// What a parameter of this kind and shape is for, as Amos asks: a matrix maps its last dimensions to its first, an
+/// embedding has rows.
+#[must_use]
+pub fn model_scale(kind: ParamKind, shape: &[usize]) -> ModelScale {
     let product =
         |sides: &[usize]| sides.iter().fold(1, |n: u64, &side| n.saturating_mul(side as u64));
-    match param.kind {
-        ParamKind::Matrix => {
-            ModelScale::Linear { inputs: product(param.shape.get(1..).unwrap_or(&[])) }
+    match kind {
+        ParamKind::Matrix => ModelScale::Linear { inputs: product(shape.get(1..).unwrap_or(&[])) },
+        ParamKind::Embedding => {
+            ModelScale::Embedding { width: product(shape.last().map_or(&[], std::slice::from_ref)) }
         }
-        ParamKind::Embedding => ModelScale::Embedding {
-            width: product(param.shape.last().map_or(&[], std::slice::from_ref)),
-        },
         ParamKind::Bias => ModelScale::Bias,
         ParamKind::Norm => ModelScale::Normalization,
     }

@@ -10,7 +10,10 @@ mod passes;
 mod slot;
 
 use candle_core::Tensor;
-use cpr_core::{AnyRegularizer, Constraint, Pairwise, Statistic};
+use cpr_core::{
+    AnyRegularizer, Constraint, Merge, Pairwise, Statistic,
+    base::{Awd, AwdState},
+};
 use cpr_host::parallel::Workers;
 
 use self::{
@@ -20,7 +23,7 @@ use self::{
 use crate::{
     Counters, Error, Outcome, Path,
     engine::{Engine, StepRequest},
-    group::{Parameter, ParameterState},
+    group::{Adaptive, Parameter, ParameterState},
 };
 
 /// Elements up to which consecutive small parameters make one task: less is not worth a hand-over.
@@ -36,6 +39,8 @@ pub(crate) struct CpuEngine {
     counters: Counters,
     copied: u64,
     norm: Option<f64>,
+    /// The one AWD of all parameters that have it.
+    awd: Option<(Awd, AwdState)>,
 }
 
 impl CpuEngine {
@@ -55,7 +60,12 @@ impl CpuEngine {
             slots.push(Slot::new(parameter)?);
         }
         storages.sort_unstable();
-        Ok(Self { slots, workers, storages, counters: Counters::default(), copied: 0, norm: None })
+        let awd = slots.iter().find_map(|slot| match slot.adaptive {
+            Some(Adaptive::Awd(rule)) => Some((rule, AwdState::default())),
+            Some(Adaptive::AdaDecay(_)) | None => None,
+        });
+        let counters = Counters::default();
+        Ok(Self { slots, workers, storages, counters, copied: 0, norm: None, awd })
     }
 }
 
@@ -78,9 +88,10 @@ impl Engine for CpuEngine {
         }
         let copies = ready.iter().flatten().filter(|gradient| gradient.is_copy()).count();
         self.copied = self.copied.saturating_add(u64::try_from(copies).unwrap_or(u64::MAX));
-        let Self { slots, workers, .. } = self;
+        let Self { slots, workers, awd, .. } = self;
         let workers = &*workers;
-        let (outcome, norm) = workers.run(|| step_inside(workers, slots, &ready, request))?;
+        let awd = awd.as_mut();
+        let (outcome, norm) = workers.run(|| step_inside(workers, slots, &ready, request, awd))?;
         self.norm = norm;
         let counters = &mut self.counters;
         match outcome {
@@ -113,6 +124,17 @@ impl Engine for CpuEngine {
         Ok(self.norm)
     }
 
+    fn awd(&self) -> Result<Option<AwdState>, Error> {
+        Ok(self.awd.map(|(_, state)| state))
+    }
+
+    fn set_awd(&mut self, state: AwdState) -> Result<(), Error> {
+        if let Some((_, own)) = &mut self.awd {
+            *own = state;
+        }
+        Ok(())
+    }
+
     fn copied_gradients(&self) -> u64 {
         self.copied
     }
@@ -141,6 +163,7 @@ fn step_inside(
     slots: &mut [Slot],
     gradients: &[Option<Gradient<'_>>],
     request: &StepRequest,
+    awd: Option<&mut (Awd, AwdState)>,
 ) -> candle_core::Result<(Outcome, Option<f64>)> {
     // Nothing is touched before every gradient is known to be finite.
     let mut scale = None;
@@ -166,8 +189,41 @@ fn step_inside(
             }
         }
     }
-    each(workers, slots, gradients, &|slot, grads| slot.step(workers, request.lr, grads, scale))?;
+    if slots.iter().any(Slot::looks) {
+        each(workers, slots, gradients, &|slot, grads| slot.look(workers, grads, scale))?;
+    }
+    let mut awd_factor = 1.0;
+    if let Some((rule, state)) = awd {
+        let weights = awd_total(slots, gradients, |slot| slot.weights);
+        let grads = awd_total(slots, gradients, |slot| slot.seen);
+        *state = rule.update(*state, &weights, &grads);
+        awd_factor = state.factor();
+    }
+    each(workers, slots, gradients, &|slot, grads| {
+        let decay = match slot.adaptive {
+            Some(Adaptive::Awd(_)) => request.decay * awd_factor,
+            Some(Adaptive::AdaDecay(_)) | None => request.decay,
+        };
+        slot.step(workers, request.lr, grads, scale, decay)
+    })?;
     Ok((Outcome::Stepped, norm))
+}
+
+/// The merge, in the order of the parameters, over those under AWD that have a gradient.
+fn awd_total(
+    slots: &[Slot],
+    gradients: &[Option<Gradient<'_>>],
+    of: impl Fn(&Slot) -> Statistic,
+) -> Statistic {
+    let mut whole = Pairwise::new();
+    // The others stand in it as nothing, as they do on the host: the same tree, the same bits.
+    whole.extend(slots.iter().zip(gradients).map(|(slot, gradient)| {
+        match (slot.adaptive, gradient) {
+            (Some(Adaptive::Awd(_)), Some(_)) => of(slot),
+            _ => Statistic::NEUTRAL,
+        }
+    }));
+    whole.finish()
 }
 
 fn finite(workers: &Workers, grads: Slice<'_>) -> bool {

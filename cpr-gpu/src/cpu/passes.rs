@@ -1,6 +1,6 @@
 //! The passes over one parameter: cut at chunks and divided among the workers, every result at its chunk's place.
 
-use cpr_core::{CHUNK, Correction, L2, Observed, Real, Shard, all_finite, measure};
+use cpr_core::{CHUNK, Correction, Observed, Real, Shard, Statistic, all_finite};
 use cpr_host::parallel::Workers;
 
 use super::gradient::Source;
@@ -96,24 +96,26 @@ pub(super) fn correct<T: Real>(
     }
 }
 
-/// Σg² of every chunk to the chunk's place.
-pub(super) fn squares<T: Real, G: Source<T>>(
+/// `measure` of every chunk, scaled as a step would scale it, to the chunk's place.
+pub(super) fn observe<T: Real, G: Source<T>>(
     workers: &Workers,
-    grads: &[G],
+    values: &[G],
+    scale: Option<f64>,
     observed: &mut [Observed],
+    measure: &(impl Fn(&[T]) -> Statistic + Sync),
 ) {
-    if let Some(middle) = middle(grads.len()) {
-        let (near, far) = grads.split_at(middle);
+    if let Some(middle) = middle(values.len()) {
+        let (near, far) = values.split_at(middle);
         let (near_observed, far_observed) = observed.split_at_mut(middle / CHUNK);
         workers.join(
-            || squares::<T, G>(workers, near, near_observed),
-            || squares::<T, G>(workers, far, far_observed),
+            || observe(workers, near, scale, near_observed, measure),
+            || observe(workers, far, scale, far_observed, measure),
         );
         return;
     }
     let mut buffer = [T::ZERO; CHUNK];
-    for (grads, observed) in grads.chunks(CHUNK).zip(observed) {
-        let statistic = measure(&L2, G::staged(grads, None, &mut buffer));
+    for (values, observed) in values.chunks(CHUNK).zip(observed) {
+        let statistic = measure(G::staged(values, scale, &mut buffer));
         *observed = Observed { statistic, stopped: 0 };
     }
 }

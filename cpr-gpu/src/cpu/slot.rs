@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Var};
 use cpr_core::{
-    AnyRegularizer, CHUNK, Constraint, Merge, Observed, Pairwise, Real,
-    base::{self, Base as _, BaseRule},
+    AnyRegularizer, CHUNK, Constraint, L2, Merge, Observed, Pairwise, Real, Statistic,
+    base::{self, AdaDecay, AmosState, BaseRule, ScaleDecay, magnitudes},
     base_step, measure,
 };
 use cpr_host::parallel::Workers;
@@ -15,7 +15,7 @@ use super::{
     gradient::{Slice, Source, offsets, unexpected},
     passes::{self, Part},
 };
-use crate::group::{Base, Parameter, ParameterState, Values};
+use crate::group::{Adaptive, Base, Parameter, ParameterState, Values};
 
 /// A base rule with the moments that it keeps.
 #[derive(Debug)]
@@ -26,6 +26,25 @@ pub(super) enum Rule<T> {
     AmsGrad(base::AmsGrad, [Vec<T>; 3]),
     DecayedAdam(base::Decayed<base::Adam>, [Vec<T>; 2]),
     DecayedAmsGrad(base::Decayed<base::AmsGrad>, [Vec<T>; 3]),
+    Amos(Amos, [Vec<T>; 0]),
+    AmosMomentum(Amos, [Vec<T>; 1]),
+}
+
+/// Amos of one parameter: its rule, its scale η, its v and b.
+#[derive(Debug)]
+pub(super) struct Amos {
+    rule: base::Amos,
+    eta: f64,
+    state: AmosState,
+}
+
+impl Amos {
+    /// The scalars of a step, with the state that it leaves.
+    fn advance<T: Real>(&mut self, step: &Step<'_>) -> base::AmosStep<T> {
+        let (state, scalars) = self.rule.step(self.state, step.t, step.lr, self.eta, &step.seen);
+        self.state = state;
+        scalars
+    }
 }
 
 impl<T: Real> Rule<T> {
@@ -40,13 +59,20 @@ impl<T: Real> Rule<T> {
             Base::AmsGrad(rule) => Self::AmsGrad(rule, zeros(elements)),
             Base::DecayedAdam(rule) => Self::DecayedAdam(rule, zeros(elements)),
             Base::DecayedAmsGrad(rule) => Self::DecayedAmsGrad(rule, zeros(elements)),
+            Base::Amos(rule, scale) => {
+                let own = Amos { rule, eta: scale.eta(), state: AmosState::default() };
+                match base.moments() {
+                    [] => Self::Amos(own, zeros(elements)),
+                    _ => Self::AmosMomentum(own, zeros(elements)),
+                }
+            }
         }
     }
 
     fn moments(&self) -> &[Vec<T>] {
         match self {
-            Self::Sgd(_, moments) => moments,
-            Self::Momentum(_, moments) => moments,
+            Self::Sgd(_, moments) | Self::Amos(_, moments) => moments,
+            Self::Momentum(_, moments) | Self::AmosMomentum(_, moments) => moments,
             Self::Adam(_, moments) | Self::DecayedAdam(_, moments) => moments,
             Self::AmsGrad(_, moments) | Self::DecayedAmsGrad(_, moments) => moments,
         }
@@ -54,26 +80,39 @@ impl<T: Real> Rule<T> {
 
     fn moments_mut(&mut self) -> &mut [Vec<T>] {
         match self {
-            Self::Sgd(_, moments) => moments,
-            Self::Momentum(_, moments) => moments,
+            Self::Sgd(_, moments) | Self::Amos(_, moments) => moments,
+            Self::Momentum(_, moments) | Self::AmosMomentum(_, moments) => moments,
             Self::Adam(_, moments) | Self::DecayedAdam(_, moments) => moments,
             Self::AmsGrad(_, moments) | Self::DecayedAmsGrad(_, moments) => moments,
         }
     }
 
+    const fn amos(&self) -> Option<&Amos> {
+        match self {
+            Self::Amos(own, _) | Self::AmosMomentum(own, _) => Some(own),
+            _ => None,
+        }
+    }
+
+    const fn amos_mut(&mut self) -> Option<&mut Amos> {
+        match self {
+            Self::Amos(own, _) | Self::AmosMomentum(own, _) => Some(own),
+            _ => None,
+        }
+    }
+
     /// The four phases on a whole parameter.
     fn step<G: Source<T>>(&mut self, theta: &mut [T], grads: &[G], step: Step<'_>) {
-        let Step { t, lr, .. } = step;
         match self {
-            Self::Sgd(rule, moments) => phases(&rule.at(t, lr), theta, grads, moments, step),
-            Self::Momentum(rule, moments) => phases(&rule.at(t, lr), theta, grads, moments, step),
-            Self::Adam(rule, moments) => phases(&rule.at(t, lr), theta, grads, moments, step),
-            Self::AmsGrad(rule, moments) => phases(&rule.at(t, lr), theta, grads, moments, step),
-            Self::DecayedAdam(rule, moments) => {
-                phases(&rule.at(t, lr), theta, grads, moments, step);
-            }
-            Self::DecayedAmsGrad(rule, moments) => {
-                phases(&rule.at(t, lr), theta, grads, moments, step);
+            Self::Sgd(rule, moments) => decaying(rule, theta, grads, moments, step),
+            Self::Momentum(rule, moments) => decaying(rule, theta, grads, moments, step),
+            Self::Adam(rule, moments) => decaying(rule, theta, grads, moments, step),
+            Self::AmsGrad(rule, moments) => decaying(rule, theta, grads, moments, step),
+            Self::DecayedAdam(rule, moments) => decaying(rule, theta, grads, moments, step),
+            Self::DecayedAmsGrad(rule, moments) => decaying(rule, theta, grads, moments, step),
+            Self::Amos(own, moments) => phases(&own.advance(&step), theta, grads, moments, step),
+            Self::AmosMomentum(own, moments) => {
+                phases(&own.advance(&step), theta, grads, moments, step);
             }
         }
     }
@@ -85,8 +124,36 @@ struct Step<'a> {
     t: u64,
     lr: f64,
     scale: Option<f64>,
+    /// Times its decay.
+    decay: f64,
+    /// The decay of each of its elements.
+    elements: Option<AdaDecay>,
+    /// What was seen of its gradient before the step.
+    seen: Statistic,
     constraint: Option<&'a mut Constraint<AnyRegularizer>>,
     observed: &'a mut [Observed],
+}
+
+/// The four phases under a base, with the decay of the step at hand.
+fn decaying<T, G, B, const M: usize>(
+    rule: &B,
+    theta: &mut [T],
+    grads: &[G],
+    moments: &mut [Vec<T>; M],
+    step: Step<'_>,
+) where
+    T: Real,
+    G: Source<T>,
+    B: base::Base<T, M, Step: Sync> + ScaleDecay,
+{
+    let Step { t, lr, decay, .. } = step;
+    match step.elements {
+        None => phases(&rule.scale_decay(decay).at(t, lr), theta, grads, moments, step),
+        Some(elements) => {
+            let elements = elements.scale_decay(decay);
+            phases(&elements.before(rule.at(t, lr), lr, &step.seen), theta, grads, moments, step);
+        }
+    }
 }
 
 fn phases<T, G, S, const M: usize>(
@@ -142,6 +209,10 @@ pub(super) struct Slot {
     pub(super) constraint: Option<Constraint<AnyRegularizer>>,
     /// One place for each chunk.
     pub(super) observed: Vec<Observed>,
+    pub(super) adaptive: Option<Adaptive>,
+    /// What the rule needs of the gradient before the step, and under AWD of the weights: of the whole parameter.
+    pub(super) seen: Statistic,
+    pub(super) weights: Statistic,
     lr_factor: f64,
     t: u64,
     state: State,
@@ -162,6 +233,9 @@ impl Slot {
             elements,
             constraint,
             observed: vec![Observed::NEUTRAL; elements.div_ceil(CHUNK)],
+            adaptive: spec.adaptive,
+            seen: Statistic::NEUTRAL,
+            weights: Statistic::NEUTRAL,
             lr_factor: spec.lr_factor,
             t: 0,
             state,
@@ -175,6 +249,7 @@ impl Slot {
         lr: f64,
         grads: Slice<'_>,
         scale: Option<f64>,
+        decay: f64,
     ) -> candle_core::Result<()> {
         self.t = self.t.saturating_add(1);
         let step = Step {
@@ -182,6 +257,12 @@ impl Slot {
             t: self.t,
             lr: lr * self.lr_factor,
             scale,
+            decay,
+            elements: match self.adaptive {
+                Some(Adaptive::AdaDecay(rule)) => Some(rule),
+                Some(Adaptive::Awd(_)) | None => None,
+            },
+            seen: self.seen,
             constraint: self.constraint.as_mut(),
             observed: &mut self.observed,
         };
@@ -194,14 +275,52 @@ impl Slot {
         workers: &Workers,
         grads: Slice<'_>,
     ) -> candle_core::Result<()> {
-        let observed = &mut self.observed;
-        match grads {
-            Slice::F32(grads) => passes::squares::<f32, _>(workers, grads, observed),
-            Slice::F64(grads) => passes::squares::<f64, _>(workers, grads, observed),
-            Slice::Bf16(grads) => passes::squares::<f32, _>(workers, grads, observed),
-            Slice::F16(grads) => passes::squares::<f32, _>(workers, grads, observed),
+        observe(workers, grads, None, Look::Squares, &mut self.observed);
+        Ok(())
+    }
+
+    /// Takes from the whole gradient, and from the weights, what the rule needs before its step.
+    pub(super) fn look(
+        &mut self,
+        workers: &Workers,
+        grads: Slice<'_>,
+        scale: Option<f64>,
+    ) -> candle_core::Result<()> {
+        let what = match self.adaptive {
+            Some(Adaptive::AdaDecay(_)) => Look::Magnitudes,
+            Some(Adaptive::Awd(_)) => Look::Squares,
+            None if self.amos().is_some() => Look::Squares,
+            None => return Ok(()),
+        };
+        observe(workers, grads, scale, what, &mut self.observed);
+        self.seen = merged(&self.observed);
+        if let Some(Adaptive::Awd(_)) = self.adaptive {
+            match &self.state {
+                State::Half(_, masters) => {
+                    let masters = Slice::F32(masters);
+                    observe(workers, masters, None, Look::Squares, &mut self.observed);
+                }
+                State::F32(_) | State::F64(_) => {
+                    let (storage, layout) = self.var.storage_and_layout();
+                    let theta = Slice::of(&storage, layout)?;
+                    observe(workers, theta, None, Look::Squares, &mut self.observed);
+                }
+            }
+            self.weights = merged(&self.observed);
         }
         Ok(())
+    }
+
+    /// Whether it has to look at whole parameters before a step.
+    pub(super) const fn looks(&self) -> bool {
+        self.adaptive.is_some() || self.amos().is_some()
+    }
+
+    const fn amos(&self) -> Option<&Amos> {
+        match &self.state {
+            State::F32(rule) | State::Half(rule, _) => rule.amos(),
+            State::F64(rule) => rule.amos(),
+        }
     }
 
     pub(super) fn read(&self) -> Result<ParameterState, crate::Error> {
@@ -219,7 +338,8 @@ impl Slot {
                 rule.moments().iter().cloned().map(Values::F32).collect(),
             ),
         };
-        Ok(ParameterState { theta, moments, steps: self.t, constraint: self.constraint })
+        let amos = self.amos().map(|own| own.state);
+        Ok(ParameterState { theta, moments, steps: self.t, constraint: self.constraint, amos })
     }
 
     pub(super) fn write(
@@ -227,7 +347,7 @@ impl Slot {
         workers: &Workers,
         state: ParameterState,
     ) -> candle_core::Result<()> {
-        let ParameterState { theta, moments, steps, constraint } = state;
+        let ParameterState { theta, moments, steps, constraint, amos } = state;
         let op = InPlace(Cell::new(Some(Work::Write(workers, &mut self.state, theta))));
         self.var.inplace_op1(&op)?;
         for (index, moment) in moments.into_iter().enumerate() {
@@ -240,6 +360,13 @@ impl Slot {
                 }
                 _ => return Err(unexpected(self.var.dtype())),
             }
+        }
+        let own = match &mut self.state {
+            State::F32(rule) | State::Half(rule, _) => rule.amos_mut(),
+            State::F64(rule) => rule.amos_mut(),
+        };
+        if let (Some(own), Some(amos)) = (own, amos) {
+            own.state = amos;
         }
         self.t = steps;
         self.constraint = constraint;
@@ -262,6 +389,44 @@ impl Slot {
         }
         Ok(())
     }
+}
+
+/// What is looked for in a slice.
+#[derive(Clone, Copy)]
+enum Look {
+    /// Σx².
+    Squares,
+    /// Mean and deviation of |x|.
+    Magnitudes,
+}
+
+/// The measure of every chunk, scaled as a step would scale it, to its place in `observed`.
+fn observe(
+    workers: &Workers,
+    values: Slice<'_>,
+    scale: Option<f64>,
+    what: Look,
+    observed: &mut [Observed],
+) {
+    fn of<T: Real>(what: Look) -> impl Fn(&[T]) -> Statistic + Sync {
+        move |values| match what {
+            Look::Squares => measure(&L2, values),
+            Look::Magnitudes => magnitudes(values),
+        }
+    }
+    match values {
+        Slice::F32(values) => passes::observe(workers, values, scale, observed, &of::<f32>(what)),
+        Slice::F64(values) => passes::observe(workers, values, scale, observed, &of::<f64>(what)),
+        Slice::Bf16(values) => passes::observe(workers, values, scale, observed, &of::<f32>(what)),
+        Slice::F16(values) => passes::observe(workers, values, scale, observed, &of::<f32>(what)),
+    }
+}
+
+/// The measures of all chunks as one, in their order.
+fn merged(observed: &[Observed]) -> Statistic {
+    let mut whole = Pairwise::new();
+    whole.extend(observed.iter().map(|observed| observed.statistic));
+    whole.finish()
 }
 
 /// The variable's value in f32.

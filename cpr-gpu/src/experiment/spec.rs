@@ -1,13 +1,13 @@
 //! The optimizer that a configuration asks for, as hyperparameters of this crate's.
 
-use cpr_core::{AnyRegularizer, ConstraintConfig};
+use cpr_core::{AnyRegularizer, ConstraintConfig, base::ModelScale};
 use cpr_host::{
     config::{ConfigError, OptimConfig},
     optim::{BaseSpec, DecayRule, OptimizerSpec},
 };
 use serde_json::Value;
 
-use crate::{Base, optim::Params};
+use crate::{Base, group::Adaptive, optim::Params};
 
 /// Hyperparameters out of an experiment's configuration: any base, with or without a constraint.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,7 @@ pub struct SpecParams {
     spec: OptimizerSpec,
     regularized: Base,
     free: Base,
+    adaptive: Option<Adaptive>,
     lr: f64,
     decay: f64,
 }
@@ -23,36 +24,30 @@ impl SpecParams {
     /// Those of a configuration.
     ///
     /// # Errors
-    /// The key that is out of range, and what only the host has.
+    /// The key that is out of range.
     pub fn new(config: &OptimConfig) -> Result<Self, ConfigError> {
         let spec = config.spec()?;
         let base = |base| match base {
-            BaseSpec::Sgd(rule) => Some(Base::Sgd(rule)),
-            BaseSpec::Momentum(rule) => Some(Base::Momentum(rule)),
-            BaseSpec::Adam(rule) => Some(Base::Adam(rule)),
-            BaseSpec::AmsGrad(rule) => Some(Base::AmsGrad(rule)),
-            BaseSpec::DecayedAdam(rule) => Some(Base::DecayedAdam(rule)),
-            BaseSpec::Amos(_) => None,
+            BaseSpec::Sgd(rule) => Base::Sgd(rule),
+            BaseSpec::Momentum(rule) => Base::Momentum(rule),
+            BaseSpec::Adam(rule) => Base::Adam(rule),
+            BaseSpec::AmsGrad(rule) => Base::AmsGrad(rule),
+            BaseSpec::DecayedAdam(rule) => Base::DecayedAdam(rule),
+            // The scale is filled in for each parameter.
+            BaseSpec::Amos(rule) => Base::Amos(rule, ModelScale::Bias),
         };
-        let bases = (base(spec.regularized), base(spec.free), spec.decay);
-        let (Some(regularized), Some(free), DecayRule::Constant) = bases else {
-            let expected = "adadecay, awd and amos are in `cpr` only: it must be another optimizer";
-            return Err(ConfigError::refused("optimizer", config.optimizer, expected));
+        let (regularized, free) = (base(spec.regularized), base(spec.free));
+        let adaptive = match spec.decay {
+            DecayRule::Constant => None,
+            DecayRule::Awd(rule) => Some(Adaptive::Awd(rule)),
+            DecayRule::AdaDecay(rule) => Some(Adaptive::AdaDecay(rule)),
         };
-        if config.weight_decay_end != 1.0 {
-            let expected = "it must be 1: a schedule of the decay is in `cpr` only";
-            return Err(ConfigError::refused(
-                "weight_decay_end",
-                config.weight_decay_end,
-                expected,
-            ));
-        }
         let decay = match spec.regularized {
             BaseSpec::DecayedAdam(_) => config.lambda_p,
             _ if spec.constraint.is_some() || spec.rescale.is_some() => 0.0,
             _ => config.weight_decay.unwrap_or_default(),
         };
-        Ok(Self { spec, regularized, free, lr: spec.lr, decay })
+        Ok(Self { spec, regularized, free, adaptive, lr: spec.lr, decay })
     }
 
     /// The rules.
@@ -85,6 +80,10 @@ impl Params for SpecParams {
 
     fn constraint(&self) -> Option<ConstraintConfig<AnyRegularizer>> {
         self.spec.constraint.map(|rule| *rule.config())
+    }
+
+    fn adaptive(&self) -> Option<Adaptive> {
+        self.adaptive
     }
 
     /// The run's configuration has them all.

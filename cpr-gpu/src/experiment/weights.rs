@@ -10,6 +10,7 @@ use candle_core::{Device, Tensor, Var, backprop::GradStore};
 use candle_nn::Optimizer as _;
 use cpr_core::{
     AnyRegularizer, CHUNK, Constraint, Correction, L2, Pairwise, Report, Statistic, all_finite,
+    base::{AmosState, AwdState},
     measure,
 };
 use cpr_host::{
@@ -19,7 +20,7 @@ use cpr_host::{
         Step, Weights,
         section::{self, Section},
     },
-    optim::{StateError, constraint_of},
+    optim::{StateError, constraint_of, take_amos},
     parallel::{Workers, WorkersError},
     param::ParamLayout,
     train::{Constraints, Take, Taken, Target, TrainError},
@@ -28,13 +29,16 @@ use cpr_host::{
 use super::{SpecParams, failed};
 use crate::{
     Counters, GroupReport, Groups, Optim, Outcome, Reports,
-    group::{ParameterState, Values},
+    group::{Base, ParameterState, Values},
     grouping,
     optim::{Member, host_values},
 };
 
 /// The constraint of each parameter that has one.
 type ByParameter = Vec<Option<Constraint<AnyRegularizer>>>;
+
+/// The moments of one parameter, and v and b of Amos.
+type Moments = (Vec<Values>, Option<AmosState>);
 
 /// Parameters as f32 variables on one device, and the optimizer over them.
 ///
@@ -285,11 +289,16 @@ impl VarWeights {
         Ok(())
     }
 
-    /// The moments of all parameters, all or none, because one t corrects the bias of all.
-    fn take_moments(&self, tensors: &mut Tensors) -> Option<Vec<Vec<Values>>> {
+    /// The moments of all parameters, and v and b of Amos, all or none, because one t corrects the bias of all.
+    fn take_moments(&self, tensors: &mut Tensors) -> Result<Option<Vec<Moments>>, StateError> {
         let mut whole = true;
         let mut taken = Vec::with_capacity(self.vars.len());
         for member in &self.optimizer.members {
+            let mut amos = None;
+            if let Base::Amos(..) = member.base {
+                amos = take_amos(tensors, &member.name)?;
+                whole &= amos.is_some();
+            }
             let mut moments = Vec::new();
             for moment in member.base.moments() {
                 // What is missing is remembered, and named at the end of the binding.
@@ -298,9 +307,9 @@ impl VarWeights {
                     Err(_) => whole = false,
                 }
             }
-            taken.push(moments);
+            taken.push((moments, amos));
         }
-        whole.then_some(taken)
+        Ok(whole.then_some(taken))
     }
 
     /// The constraints, those that are `wanted` from their records, all others afresh at `theta`; and the names of these.
@@ -336,8 +345,9 @@ impl VarWeights {
 }
 
 impl Weights for VarWeights {
-    /// [`SpecParams`](super::spec::SpecParams) has refused every schedule but that of factor 1.
-    fn scale_decay(&mut self, _factor: f64) {}
+    fn scale_decay(&mut self, factor: f64) {
+        self.optimizer.scale_decay(factor);
+    }
 
     fn skipped(&self) -> Result<u64, TrainError> {
         Ok(self.counters()?.skipped)
@@ -376,8 +386,8 @@ impl Weights for VarWeights {
     ) -> Result<R, TrainError> {
         let Counters { steps, skipped, .. } = self.counters()?;
         let rescale_norm = self.rescale.map(|rescale| rescale.norm);
-        let section =
-            Section { name: &self.name, t: steps, skipped, rescale_norm, awd_average: None };
+        let awd_average = self.optimizer.engine.awd().map_err(failed)?.map(AwdState::factor);
+        let section = Section { name: &self.name, t: steps, skipped, rescale_norm, awd_average };
         let mut snapshot = self.optimizer.snapshot().map_err(failed)?;
         *snapshot.meta_mut() = Meta { optimizer: Some(section.of_step(meta.step)), ..meta };
         Ok(write(&snapshot.writer()))
@@ -413,7 +423,7 @@ impl Weights for VarWeights {
         let wanted = !take.reset_optimizer && (stored || target == Target::SameRun);
         if !take.reset_optimizer {
             let at = section::t(path, meta)?;
-            moments = self.take_moments(&mut tensors);
+            moments = self.take_moments(&mut tensors)?;
             t = moments.is_some().then_some(at);
         }
         let (constraints, afresh) = self.take_constraints(
@@ -432,6 +442,14 @@ impl Weights for VarWeights {
         let policy = if take.partial { Policy::Partial } else { Policy::Strict };
         let binding = tensors.finish(policy)?;
         let norm = section::rescale_norm(path, meta)?;
+        // The average goes with the moments: without them it starts afresh too.
+        let awd = match section::awd_average(path, meta)?.filter(|_| t.is_some()) {
+            None => AwdState::default(),
+            Some(average) => AwdState::new(average).ok_or_else(|| TrainError::BadMeta {
+                path: path.to_owned(),
+                field: "awd_average",
+            })?,
+        };
         let weights = names.len();
 
         for ((_, var), values) in self.optimizer.frozen.iter().zip(frozen) {
@@ -441,12 +459,11 @@ impl Weights for VarWeights {
         let mut moments = moments.map(Vec::into_iter);
         for (index, (theta, constraint)) in theta.into_iter().zip(constraints).enumerate() {
             let own = self.optimizer.engine.read(index).map_err(failed)?;
-            let state = ParameterState {
-                theta: Values::F32(theta),
-                moments: moments.as_mut().and_then(Iterator::next).unwrap_or(own.moments),
-                steps: t.unwrap_or(own.steps),
-                constraint,
-            };
+            let taken = moments.as_mut().and_then(Iterator::next);
+            let (moments, amos) = taken.unwrap_or((own.moments, own.amos));
+            let steps = t.unwrap_or(own.steps);
+            let theta = Values::F32(theta);
+            let state = ParameterState { theta, moments, steps, constraint, amos };
             self.optimizer.engine.write(index, state).map_err(failed)?;
         }
         let mut counters = Counters { steps: t.unwrap_or(0), ..Counters::default() };
@@ -455,6 +472,7 @@ impl Weights for VarWeights {
             counters.skipped_in_a_row = meta.non_finite.in_a_row;
         }
         self.optimizer.engine.set_counters(counters).map_err(failed)?;
+        self.optimizer.engine.set_awd(awd).map_err(failed)?;
         self.optimizer.asked = counters.asked();
         match norm {
             None => self.start_rescaling()?,

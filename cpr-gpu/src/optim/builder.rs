@@ -5,14 +5,14 @@ use std::{collections::HashMap, fmt, num::NonZeroUsize};
 use candle_core::{DType, Tensor, TensorId, Var};
 use candle_nn::VarMap;
 use cpr_core::{AnyRegularizer, BoundInit, ConstraintConfig, ConstraintRule, GroupError};
-use cpr_host::{parallel::Workers, schedule::Schedule};
+use cpr_host::{optim::model_scale, parallel::Workers, schedule::Schedule};
 
 use super::{Member, Optim, Params, is_optional};
 use crate::{
     Error, Groups, Pattern,
     engine::engine_for,
-    group::{GroupSpec, Parameter, Values},
-    grouping::{Decision, Role},
+    group::{Adaptive, Base, GroupSpec, Parameter, Values},
+    grouping::{self, Decision, Role},
     report::write_table,
 };
 
@@ -255,6 +255,7 @@ impl<P: Params> Builder<P> {
             asked: 0,
             clip: self.clip,
             check_finite: self.check_finite,
+            decay_factor: 1.0,
             table: table(rows, &totals),
             warnings,
             params: self.params,
@@ -289,9 +290,36 @@ impl<P: Params> Builder<P> {
                     .map_err(|source| Error::Group { name: name.clone(), source })?,
             ),
         };
-        let base = self.params.base(decay)?;
-        let spec = GroupSpec { base, lr_factor: *lr_factor, constraint: rule };
+        let base = match self.params.base(decay)? {
+            Base::Amos(amos, _) => {
+                let kind = grouping::kind(&name, var.rank());
+                Base::Amos(amos, model_scale(kind, var.dims()))
+            }
+            other => other,
+        };
+        let adaptive = self.params.adaptive().filter(|_| regularized);
+        let spec = GroupSpec { base, lr_factor: *lr_factor, constraint: rule, adaptive };
+        if let Some(what) = conflict(&spec) {
+            return Err(Error::Decay { name, what });
+        }
         Ok(Parameter { name, var, spec, constraint })
+    }
+}
+
+/// Two rules of a group that regularise one parameter twice.
+const fn conflict(spec: &GroupSpec) -> Option<&'static str> {
+    match (&spec.base, &spec.adaptive) {
+        (Base::Amos(..), Some(_)) => Some("Amos, which decays by its own rule, and another decay"),
+        (Base::Amos(..), None) if spec.constraint.is_some() => {
+            Some("Amos, which decays by its own rule, and a constraint")
+        }
+        (Base::DecayedAdam(_) | Base::DecayedAmsGrad(_), Some(Adaptive::AdaDecay(_))) => {
+            Some("AdaDecay and a decay after the step")
+        }
+        (_, Some(Adaptive::AdaDecay(_))) if spec.constraint.is_some() => {
+            Some("AdaDecay and a constraint")
+        }
+        _ => None,
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Optim<P> {
     pub(crate) asked: u64,
     clip: Option<f64>,
     check_finite: bool,
+    /// On every decay, as the schedule's factor on lr: no part of the state.
+    decay_factor: f64,
     table: String,
     warnings: Vec<Warning>,
 }
@@ -75,8 +77,12 @@ impl<P: Params> Optim<P> {
     /// [`Error::GradientDevice`] for gradients that were put in by hand. Nothing was changed then.
     pub fn apply(&mut self, grads: &GradStore) -> Result<Outcome, Error> {
         let gradients = self.bind(grads)?;
-        let request =
-            StepRequest { lr: self.next_lr(), clip: self.clip, check_finite: self.check_finite };
+        let request = StepRequest {
+            lr: self.next_lr(),
+            clip: self.clip,
+            check_finite: self.check_finite,
+            decay: self.decay_factor,
+        };
         let outcome = self.engine.step(&gradients, &request)?;
         self.asked = self.asked.saturating_add(1);
         Ok(outcome)
@@ -127,6 +133,13 @@ impl<P: Params> Optim<P> {
         let lr = self.next_lr();
         self.params.set_lr(lr);
         self.schedule = schedule;
+    }
+
+    /// From the next step on, times every decay: what a schedule of the decay
+    /// ([`DecaySchedule`](cpr_core::base::DecaySchedule)) says of that step; at first 1. What is not above 0 leaves the
+    /// decay out. Like the learning rate it is no part of the state. Amos derives its own decay and does not follow it.
+    pub const fn scale_decay(&mut self, factor: f64) {
+        self.decay_factor = factor;
     }
 
     /// The hyperparameters.

@@ -11,7 +11,7 @@ use cpr_core::{
 };
 use serde_json::{Value, json};
 
-use crate::Base;
+use crate::{Base, group::Adaptive};
 
 /// The hyperparameters of an optimizer: a learning rate, a base with its decay, perhaps a constraint.
 pub trait Params: Clone + Debug + Send {
@@ -27,7 +27,8 @@ pub trait Params: Clone + Debug + Send {
     /// The decay of regularised parameters; free ones have 0.
     fn decay(&self) -> f64;
 
-    /// The base optimizer with its own decay, or with this one in place of it; 0 leaves the decay out.
+    /// The base optimizer with its own decay, or with this one in place of it; 0 leaves the decay out. The scale of an
+    /// Amos is filled in for each parameter.
     ///
     /// # Errors
     /// [`ConfigError`] for a hyperparameter out of range.
@@ -35,6 +36,11 @@ pub trait Params: Clone + Debug + Send {
 
     /// The constraint of regularised parameters.
     fn constraint(&self) -> Option<ConstraintConfig<AnyRegularizer>>;
+
+    /// The decay of regularised parameters that follows their gradients; most optimizers have none.
+    fn adaptive(&self) -> Option<Adaptive> {
+        None
+    }
 
     /// What a checkpoint keeps of them, to tell a later user what was changed.
     fn describe(&self) -> Value;

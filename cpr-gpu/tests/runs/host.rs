@@ -77,7 +77,14 @@ const FIGURES: f64 = 1e-5;
 
 #[test]
 fn a_hundred_steps_follow_the_host() {
-    for kind in ["--kappa-init dependent=0.9", "--optimizer adamw --weight-decay 1", "--clip 0.5"] {
+    for kind in [
+        "--kappa-init dependent=0.9",
+        "--optimizer adamw --weight-decay 1",
+        "--clip 0.5",
+        "--optimizer adadecay --weight-decay 1 --clip 0.5",
+        "--optimizer awd --weight-decay 0.2",
+        "--optimizer amos --lr 0.05",
+    ] {
         let small = format!("--p 23 --dim 32 --heads 4 --batch 64 --threads 2 --steps 0 {kind}");
         let (theta, figures) = apart(&small);
         eprintln!("{kind}: parameters {theta:.1e}, figures {figures:.1e}");

@@ -5,7 +5,7 @@ use std::{fs, process::Command, time::Duration};
 use super::{Place, SAME, assert_same, grokking, same_but_best, text};
 
 /// Every kind of state that a checkpoint has to hold here.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 13] = [
     "",
     "--reg std --kappa-init dependent=0.9 --order before-base",
     "--kappa-init inflection=3 --inflection-smoothing 0.5 --adaptive on-release",
@@ -14,6 +14,10 @@ const KINDS: [&str; 9] = [
     "--optimizer adamw --weight-decay 1.0",
     "--optimizer sgdcpr --momentum 0.9 --lr 0.05",
     "--optimizer rescale --rescale-factor 0.8",
+    "--optimizer adadecay --adadecay-alpha 8 --weight-decay 1.0 --clip 0.5",
+    "--optimizer awd --weight-decay 0.5",
+    "--optimizer amos --lr 0.05 --weight-decay 0.01",
+    "--optimizer amos --lr 0.05 --beta1 0",
     // One step throws the weights far away, all others are skipped.
     "--optimizer sgd --momentum 0 --lr 1e30 --max-bad-steps 1000",
 ];
@@ -33,14 +37,19 @@ fn gone_on_with_in_another_process_a_run_leaves_the_same_bytes() {
 
 #[test]
 fn a_signal_saves_the_state_and_resume_leaves_the_same_bytes() {
-    let line = grokking("--steps 600");
+    for kind in ["", "--optimizer awd --weight-decay 0.2 --weight-decay-end 10"] {
+        signalled(&grokking(&format!("{kind} --steps 600")));
+    }
+}
+
+fn signalled(line: &str) {
     let whole = Place::new();
-    whole.cpr_gpu(&line);
+    whole.cpr_gpu(line);
     // A run that ends before the signal reaches it is made again.
     let place = (0..50)
         .find_map(|attempt| {
             let place = Place::new();
-            let child = place.started(&line);
+            let child = place.started(line);
             std::thread::sleep(Duration::from_millis(attempt % 7));
             let kill = format!("kill -TERM {}", child.id());
             assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());

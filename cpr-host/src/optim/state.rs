@@ -58,7 +58,22 @@ pub enum StateError {
 }
 
 /// The name of v and b of Amos in a checkpoint, two numbers for each parameter.
-const AMOS: &str = "amos";
+pub const AMOS: &str = "amos";
+
+/// Takes v and b of Amos of a parameter out of a checkpoint; `None` where they are missing or not two numbers, which
+/// `tensors` remembers.
+///
+/// # Errors
+/// [`StateError::Amos`].
+pub fn take_amos(tensors: &mut Tensors, parameter: &str) -> Result<Option<AmosState>, StateError> {
+    match tensors.take_slots(parameter, AMOS, 2).as_deref() {
+        Ok(&[v, b]) => match AmosState::new(v, b) {
+            Some(state) => Ok(Some(state)),
+            None => Err(StateError::Amos { parameter: parameter.to_owned(), v, b }),
+        },
+        _ => Ok(None),
+    }
+}
 
 /// Constraint records, encoded, and what Amos keeps: what a checkpoint borrows while it is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,15 +139,9 @@ impl<T: Real + Element> Optimizer<T> {
         let mut whole = true;
         if self.engine.amos().is_some() {
             for param in layout.params() {
-                match tensors.take_slots(&param.name, AMOS, 2).as_deref() {
-                    Ok(&[v, b]) => {
-                        states.push(AmosState::new(v, b).ok_or_else(|| StateError::Amos {
-                            parameter: param.name.clone(),
-                            v,
-                            b,
-                        })?)
-                    }
-                    _ => whole = false,
+                match take_amos(tensors, &param.name)? {
+                    Some(state) => states.push(state),
+                    None => whole = false,
                 }
             }
         }

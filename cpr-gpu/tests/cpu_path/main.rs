@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test by panicking")]
 
+mod baselines;
+
 use std::num::NonZeroUsize;
 
 use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
@@ -83,16 +85,26 @@ fn cpr() -> ParamsAdamCpr {
     ParamsAdamCpr { constraint, lr: 1e-2, ..ParamsAdamCpr::new(BoundInit::WarmStart(1)) }
 }
 
-/// The same steps by `cpr_host::optim` over a flat buffer.
-fn host<T: Real>(clip: Option<f64>, steps: u64) -> Vec<u64> {
+/// The variables as the host knows them.
+fn layout() -> ParamLayout {
     let kind = |name: &str| match name {
         "wte.weight" => ParamKind::Embedding,
         "b.bias" => ParamKind::Bias,
         _ => ParamKind::Matrix,
     };
-    let layout =
-        ParamLayout::new(SHAPES.iter().map(|(name, shape)| (*name, shape.to_vec(), kind(name))))
-            .unwrap();
+    ParamLayout::new(SHAPES.iter().map(|(name, shape)| (*name, shape.to_vec(), kind(name))))
+        .unwrap()
+}
+
+/// The values of all variables, one after the other.
+fn flat<T: Real>(scale: f64, stream: &dyn Fn(usize) -> u64) -> Vec<T> {
+    let parts = SHAPES.iter().enumerate();
+    parts.flat_map(|(i, (_, shape))| values::<T>(stream(i), elements(shape), scale)).collect()
+}
+
+/// The same steps by `cpr_host::optim` over a flat buffer.
+fn host<T: Real>(clip: Option<f64>, steps: u64) -> Vec<u64> {
+    let layout = layout();
     let adam = cpr_core::base::Adam::new(cpr_core::base::AdamConfig::default()).unwrap();
     let spec = OptimizerSpec {
         regularized: BaseSpec::Adam(adam),
@@ -103,11 +115,7 @@ fn host<T: Real>(clip: Option<f64>, steps: u64) -> Vec<u64> {
         lr: 1e-2,
         clip,
     };
-    let flat = |scale: f64, stream: &dyn Fn(usize) -> u64| -> Vec<T> {
-        let parts = SHAPES.iter().enumerate();
-        parts.flat_map(|(i, (_, shape))| values::<T>(stream(i), elements(shape), scale)).collect()
-    };
-    let mut theta = flat(0.3, &|index| index as u64);
+    let mut theta = flat::<T>(0.3, &|index| index as u64);
     let mut optimizer = Host::new(spec, Grouping::default(), &layout, &mut theta).unwrap();
     let workers = Workers::inline();
     for step in 0..steps {

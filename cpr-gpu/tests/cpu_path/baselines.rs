@@ -1,0 +1,274 @@
+//! The decays that follow the gradients, Amos and scheduled decays: the host's bits, saved and gone on with.
+
+use std::fs;
+
+use cpr_core::{
+    AnyRegularizer, ConfigError,
+    base::{
+        AdaDecay, AdaDecayConfig, Adam, AdamConfig, Amos, AmosConfig, AmsGrad, Awd, Decay, Decayed,
+        ModelScale, Sgd, SgdConfig, WeightDecay,
+    },
+};
+use cpr_gpu::{
+    Base, Optim,
+    group::{Adaptive, Values},
+    optim::Params,
+};
+use cpr_host::checkpoint::{Checkpoint, Element};
+use serde_json::Value;
+
+use super::*;
+
+/// Any rules: what an optimizer of this crate and one of the host are made of.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    regularized: BaseSpec,
+    free: BaseSpec,
+    decay: DecayRule,
+    constraint: Option<ConstraintConfig<AnyRegularizer>>,
+}
+
+impl Params for Rules {
+    const NAME: &'static str = "rules";
+
+    fn lr(&self) -> f64 {
+        LR
+    }
+
+    fn set_lr(&mut self, _: f64) {}
+
+    fn decay(&self) -> f64 {
+        0.0
+    }
+
+    fn base(&self, decay: Option<f64>) -> Result<Base, ConfigError> {
+        Ok(match if decay.is_none() { self.regularized } else { self.free } {
+            BaseSpec::Sgd(rule) => Base::Sgd(rule),
+            BaseSpec::Momentum(rule) => Base::Momentum(rule),
+            BaseSpec::Adam(rule) => Base::Adam(rule),
+            BaseSpec::AmsGrad(rule) => Base::AmsGrad(rule),
+            BaseSpec::DecayedAdam(rule) => Base::DecayedAdam(rule),
+            BaseSpec::Amos(rule) => Base::Amos(rule, ModelScale::Bias),
+        })
+    }
+
+    fn constraint(&self) -> Option<ConstraintConfig<AnyRegularizer>> {
+        self.constraint
+    }
+
+    fn adaptive(&self) -> Option<Adaptive> {
+        match self.decay {
+            DecayRule::Constant => None,
+            DecayRule::Awd(rule) => Some(Adaptive::Awd(rule)),
+            DecayRule::AdaDecay(rule) => Some(Adaptive::AdaDecay(rule)),
+        }
+    }
+
+    fn describe(&self) -> Value {
+        Value::Null
+    }
+}
+
+const LR: f64 = 1e-2;
+const STEPS: u64 = 6;
+
+fn adam(weight_decay: WeightDecay) -> Adam {
+    Adam::new(AdamConfig { weight_decay, ..AdamConfig::default() }).unwrap()
+}
+
+fn amos(momentum: f64) -> Rules {
+    let rule =
+        |extra_l2| BaseSpec::Amos(Amos::new(AmosConfig { beta: 0.9, momentum, extra_l2 }).unwrap());
+    Rules { regularized: rule(0.1), free: rule(0.0), decay: DecayRule::Constant, constraint: None }
+}
+
+/// Every baseline, by name.
+fn all() -> Vec<(&'static str, Rules)> {
+    let plain = BaseSpec::Adam(adam(WeightDecay::None));
+    let rules = |regularized, free, decay| Rules { regularized, free, decay, constraint: None };
+    let adamw = BaseSpec::Adam(adam(WeightDecay::Decoupled(0.3)));
+    let sgd = |decay| {
+        BaseSpec::Sgd(Sgd::new(SgdConfig { weight_decay: decay, maximize: false }).unwrap())
+    };
+    let (free_sgd, own_sgd) = (sgd(WeightDecay::None), sgd(WeightDecay::Coupled(0.3)));
+    let amsgrad = BaseSpec::AmsGrad(AmsGrad(adam(WeightDecay::None)));
+    let awd = DecayRule::Awd(Awd::new(0.4).unwrap());
+    let elements = DecayRule::AdaDecay(
+        AdaDecay::new(AdaDecayConfig { alpha: 4.0, weight_decay: 0.5 }).unwrap(),
+    );
+    let p_norm = Decay::PNorm { p: 0.8, lambda: 0.05, late: false, flush: true };
+    let padam = Decayed::new(adam(WeightDecay::None), p_norm).unwrap();
+    vec![
+        ("adamw", rules(adamw, plain, DecayRule::Constant)),
+        ("coupled sgd", rules(own_sgd, free_sgd, DecayRule::Constant)),
+        ("padam", rules(BaseSpec::DecayedAdam(padam), plain, DecayRule::Constant)),
+        ("awd", rules(adamw, plain, awd)),
+        ("awd over sgd", rules(own_sgd, free_sgd, awd)),
+        ("adadecay", rules(plain, plain, elements)),
+        ("adadecay over sgd", rules(free_sgd, free_sgd, elements)),
+        ("adadecay over amsgrad", rules(amsgrad, amsgrad, elements)),
+        ("amos", amos(0.0)),
+        ("amos with momentum", amos(0.9)),
+    ]
+}
+
+/// What a schedule says of a step: more, less, nothing.
+fn factor(step: u64) -> f64 {
+    [1.0, 0.3, 0.0, 2.0][usize::try_from(step % 4).unwrap()]
+}
+
+/// The same steps by the host: θ, and the average of AWD.
+fn by_host<T: Real + Element>(rules: Rules, clip: Option<f64>) -> (Vec<u64>, Option<f64>) {
+    let Rules { regularized, free, decay, .. } = rules;
+    let spec =
+        OptimizerSpec { regularized, free, constraint: None, decay, rescale: None, lr: LR, clip };
+    let layout = layout();
+    let mut theta = flat::<T>(0.3, &|index| index as u64);
+    let mut optimizer = Host::new(spec, Grouping::default(), &layout, &mut theta).unwrap();
+    let workers = Workers::inline();
+    for step in 0..STEPS {
+        let mut grads = flat(0.5, &|index| 100 + 10 * step + index as u64);
+        optimizer.scale_decay(factor(step));
+        optimizer.step(&workers, LR, &mut theta, &mut grads).unwrap();
+    }
+    let bits = theta.into_iter().map(|x| Real::to_f64(x).to_bits()).collect();
+    (bits, optimizer.awd_average())
+}
+
+fn build(rules: Rules, vars: &[(String, Var)], clip: Option<f64>, threads: usize) -> Optim<Rules> {
+    let builder = Optim::builder(rules).threads(NonZeroUsize::new(threads).unwrap());
+    let builder = if let Some(norm) = clip { builder.clip(norm) } else { builder };
+    builder.from_named(vars.to_vec()).unwrap()
+}
+
+fn run(optimizer: &mut Optim<Rules>, vars: &[(String, Var)], steps: std::ops::Range<u64>) {
+    for step in steps {
+        optimizer.scale_decay(factor(step));
+        assert_eq!(optimizer.apply(&gradients(vars, step)).unwrap(), Outcome::Stepped);
+    }
+}
+
+#[test]
+fn every_baseline_has_the_hosts_bits() {
+    for (name, rules) in all() {
+        for (dtype, by_host) in [
+            (DType::F32, by_host::<f32> as fn(Rules, Option<f64>) -> (Vec<u64>, Option<f64>)),
+            (DType::F64, by_host::<f64>),
+        ] {
+            for clip in [None, Some(20.0)] {
+                let (expected, average) = by_host(rules, clip);
+                for threads in [1, 3] {
+                    let vars = variables(dtype);
+                    let mut optimizer = build(rules, &vars, clip, threads);
+                    run(&mut optimizer, &vars, 0..STEPS);
+                    assert_eq!(bits(&vars), expected, "{name} {dtype:?} {clip:?} {threads}");
+                    let folder = tempfile::tempdir().unwrap();
+                    let path = folder.path().join("state.safetensors");
+                    optimizer.save(&path).unwrap();
+                    let meta = Checkpoint::read(&path).unwrap().meta;
+                    let section = meta.optimizer.unwrap().hyperparameters;
+                    assert_eq!(section["awd_average"].as_f64(), average, "{name}");
+                }
+            }
+        }
+    }
+}
+
+/// The factor reaches the decay and nothing else.
+#[test]
+fn a_factor_of_zero_is_the_base_without_its_decay() {
+    for (name, rules) in all().into_iter().take(8) {
+        let after = |factor: f64, rules: Rules| {
+            let vars = variables(DType::F32);
+            let mut optimizer = build(rules, &vars, None, 1);
+            optimizer.scale_decay(factor);
+            optimizer.apply(&gradients(&vars, 0)).unwrap();
+            bits(&vars)
+        };
+        let bare = Rules { regularized: rules.free, decay: DecayRule::Constant, ..rules };
+        assert_eq!(after(0.0, rules), after(1.0, bare), "{name}");
+        assert_ne!(after(1.0, rules), after(1.0, bare), "{name}");
+    }
+}
+
+#[test]
+fn half_precision_steps_its_f32_masters() {
+    for (name, rules) in all() {
+        for dtype in [DType::BF16, DType::F16] {
+            // Gradients of the same numbers in both types; masters that start at the variable's values.
+            let low = variables(dtype);
+            let masters: Vec<(String, Var)> = low
+                .iter()
+                .map(|(name, var)| {
+                    let wide = var.to_dtype(DType::F32).unwrap();
+                    (name.clone(), Var::from_tensor(&wide).unwrap())
+                })
+                .collect();
+            let mut half = build(rules, &low, Some(20.0), 2);
+            let mut single = build(rules, &masters, Some(20.0), 1);
+            for step in 0..4 {
+                let grads = gradients(&low, step);
+                let mut wide = GradStore::default();
+                for ((_, low), (_, master)) in low.iter().zip(&masters) {
+                    wide.insert(master, grads.get(low).unwrap().to_dtype(DType::F32).unwrap());
+                }
+                half.apply(&grads).unwrap();
+                single.apply(&wide).unwrap();
+            }
+            for (parameter, _) in &masters {
+                let (own, other) =
+                    (half.state_of(parameter).unwrap(), single.state_of(parameter).unwrap());
+                assert_eq!(own, other, "{name} {dtype:?} {parameter}");
+                assert!(matches!(own.theta, Values::F32(_)));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_saved_goes_on_to_the_byte() {
+    for (name, rules) in all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let own = variables(DType::F32);
+        let mut whole = build(rules, &own, None, 1);
+        run(&mut whole, &own, 0..3);
+        whole.save(path("middle")).unwrap();
+        run(&mut whole, &own, 3..STEPS);
+        whole.save(path("whole")).unwrap();
+
+        let other = variables(DType::F32);
+        let mut resumed = build(rules, &other, None, 1);
+        // Another state before loading.
+        run(&mut resumed, &other, 7..9);
+        let loaded = resumed.load(path("middle")).unwrap();
+        assert!(loaded.messages.is_empty(), "{name}: {loaded}");
+        resumed.save(path("again")).unwrap();
+        let read = |name: &str| fs::read(path(name)).unwrap();
+        assert!(read("again") == read("middle"), "{name}");
+        run(&mut resumed, &other, 3..STEPS);
+        resumed.save(path("resumed")).unwrap();
+        assert!(read("resumed") == read("whole"), "{name}");
+    }
+}
+
+#[test]
+fn two_rules_for_one_parameter_are_refused_by_name() {
+    let bound = Some(cpr().constraint);
+    let find = |name: &str| all().into_iter().find(|(own, _)| *own == name).unwrap().1;
+    let elements = find("adadecay").decay;
+    for rules in [
+        Rules { constraint: bound, ..amos(0.9) },
+        Rules { constraint: bound, ..find("adadecay") },
+        Rules { decay: elements, ..amos(0.0) },
+        Rules { decay: find("awd").decay, ..amos(0.0) },
+        Rules { decay: elements, ..find("padam") },
+    ] {
+        let refused = Optim::builder(rules).from_named(variables(DType::F32)).unwrap_err();
+        assert!(matches!(refused, Error::Decay { .. }), "{refused}");
+        assert!(refused.to_string().contains("`a.weight`"), "{refused}");
+    }
+    // A bound under AWD: the base's decay is one rule, the bound another, and both may be meant.
+    let rules = Rules { constraint: bound, ..find("awd") };
+    assert!(Optim::builder(rules).from_named(variables(DType::F32)).is_ok());
+}
