@@ -7,6 +7,7 @@
 
 mod gradient;
 mod passes;
+mod rule;
 mod slot;
 
 use candle_core::Tensor;
