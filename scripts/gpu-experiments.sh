@@ -60,7 +60,7 @@ cifar() {
   for runner in "adamw --optimizer adamw --weight-decay 0.1" "adamcpr --kappa-init warm-start=2x"; do
     local name=${runner%% *} flags=${runner#* }
     # shellcheck disable=SC2086
-    ours timeout -s TERM 220 "$programs/cpr-gpu" cifar --data "$data" --device cuda --steps "$steps" --warmup 200 \
+    ours timeout -s TERM 300 "$programs/cpr-gpu" cifar --data "$data" --device cuda --steps "$steps" --warmup 200 \
       --eval-every 4 --checkpoint-every 0 --keep 0 --out "$out" --name "$name" $flags >"$out-$name.log" 2>&1 ||
       echo "$name did not come to its end: $(tail -n 1 "$out-$name.log")" &
   done
