@@ -50,8 +50,27 @@ HD T clamped(T value, T limit) {
     return value > -limit ? value : -limit;
 }
 
+constexpr float ROUND_SINGLE = 12582912.0f; // 1.5·2^23
+constexpr double ROUND = 6755399441055744.0; // 1.5·2^52
+
+/// 2^r for |r| <= ½.
+HD float power_of_rest(float r) {
+    float r2 = r * r;
+    return 1.0f
+           + r * (((float)LN_2 + 0.2402265f * r)
+                  + r2 * ((5.550343e-2f + 9.61807e-3f * r)
+                          + r2 * (1.3397961e-3f + 1.5459307e-4f * r)));
+}
+
+/// `mantissa`·2^n for `shifted` = n + 1.5·2^23, by two powers of two.
+HD float times_power_of_two(float mantissa, float shifted) {
+    u32 exponent = bits<u32>(shifted) - (bits<u32>(ROUND_SINGLE) - 254u);
+    u32 half = exponent >> 1, other_half = exponent - half;
+    return mantissa * bits<float>(half << 23) * bits<float>(other_half << 23);
+}
+
 HD float raise_general(float x, const Power<float>& a) {
-    const float tiniest = 1.40129846432481707e-45f, round = 12582912.0f; // 1.5·2^23
+    const float tiniest = 1.40129846432481707e-45f;
     bool subnormal = x < Real<float>::SMALLEST_NORMAL;
     float m, k;
     split_exponent(x * (subnormal ? 16777216.0f : 1.0f), &m, &k);
@@ -68,18 +87,11 @@ HD float raise_general(float x, const Power<float>& a) {
     float whole = a.exponent_high * k;
     float part = a.factor_high * s_high;
     float small = a.exponent_low * k + (a.factor_low * s_high + a.factor * rest);
-    float shifted = clamped(whole + part, 250.0f) + round;
-    float n = shifted - round;
+    float shifted = clamped(whole + part, 250.0f) + ROUND_SINGLE;
+    float n = shifted - ROUND_SINGLE;
     float r = ((whole - n) + part) + small;
-    float r2 = r * r;
-    float mantissa = 1.0f
-                     + r * (((float)LN_2 + 0.2402265f * r)
-                            + r2 * ((5.550343e-2f + 9.61807e-3f * r)
-                                    + r2 * (1.3397961e-3f + 1.5459307e-4f * r)));
-    u32 exponent = bits<u32>(shifted) - (bits<u32>(round) - 254u);
-    u32 half = exponent >> 1, other_half = exponent - half;
     bool ordinary = x >= tiniest && x <= Real<float>::MAX;
-    return ordinary ? mantissa * bits<float>(half << 23) * bits<float>(other_half << 23) : x;
+    return ordinary ? times_power_of_two(power_of_rest(r), shifted) : x;
 }
 
 HD double cubic(double c0, double c1, double c2, double c3, double x, double x2) {
@@ -91,8 +103,21 @@ HD double power_of_two(double shifted) {
     return bits<double>((bits<u64>(shifted) << 52) + 0x3ff0000000000000ull);
 }
 
+/// 2^r for |r| <= ½.
+HD double power_of_rest(double r) {
+    double r2 = r * r, r4 = r2 * r2;
+    double upper = cubic(1.3333558146410099e-3, 1.5403530461987697e-4, 1.5252733840630631e-5,
+                         1.3215430975328317e-6, r, r2)
+                   + ((1.0178056256133606e-7 + 7.0747733321519556e-9 * r)
+                      + 4.456126507941785e-10 * r2)
+                         * r4;
+    double lower = cubic(LN_2, 0.2402265069591012, 5.5504108664821604e-2, 9.61812910759406e-3, r,
+                         r2);
+    return 1.0 + r * (lower + upper * r4);
+}
+
 HD double raise_general(double x, const Power<double>& a) {
-    const double tiniest = 4.94065645841246544e-324, round = 6755399441055744.0; // 1.5·2^52
+    const double tiniest = 4.94065645841246544e-324;
     bool subnormal = x < Real<double>::SMALLEST_NORMAL;
     double m, k;
     split_exponent(x * (subnormal ? 18014398509481984.0 : 1.0), &m, &k);
@@ -114,20 +139,12 @@ HD double raise_general(double x, const Power<double>& a) {
     double whole = a.exponent_high * k;
     double part = a.factor_high * s_high;
     double small = a.exponent_low * k + (a.factor_low * s_high + a.factor * rest);
-    double shifted = clamped(whole + (part + small), 1100.0) + round;
-    double n = shifted - round;
+    double shifted = clamped(whole + (part + small), 1100.0) + ROUND;
+    double n = shifted - ROUND;
     double r = clamped(((whole - n) + part) + small, 1.0);
-    double r2 = r * r, r4 = r2 * r2;
-    double upper = cubic(1.3333558146410099e-3, 1.5403530461987697e-4, 1.5252733840630631e-5,
-                         1.3215430975328317e-6, r, r2)
-                   + ((1.0178056256133606e-7 + 7.0747733321519556e-9 * r)
-                      + 4.456126507941785e-10 * r2)
-                         * r4;
-    double lower = cubic(LN_2, 0.2402265069591012, 5.5504108664821604e-2, 9.61812910759406e-3, r,
-                         r2);
-    double mantissa = 1.0 + r * (lower + upper * r4);
-    double half = n * 0.5 + round;
-    double other_half = (n - (half - round)) + round;
+    double mantissa = power_of_rest(r);
+    double half = n * 0.5 + ROUND;
+    double other_half = (n - (half - ROUND)) + ROUND;
     bool ordinary = x >= tiniest && x <= Real<double>::MAX;
     return ordinary ? mantissa * power_of_two(half) * power_of_two(other_half) : x;
 }
