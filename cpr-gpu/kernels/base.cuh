@@ -1,6 +1,7 @@
 // Base optimizers: cpr_core's bias.rs and base/.
 #pragma once
 #include "board.cuh"
+#include "exponential.cuh"
 
 /// ln `value` as high + low for 0 < value < 1.
 HD double logarithm(double value, double* low) {
@@ -35,30 +36,41 @@ HD double bias_correction(double log, double rest, u64 t) {
     return -(difference + left * (1.0 + difference));
 }
 
-/// The scalars of step `t` at learning rate `lr`.
-HD Plan plan_step(const Set& set, u64 t, double lr) {
+/// A strength of decay times `factor`: none for one that is negative or NaN, and at most the largest number.
+HD double scaled(double strength, double factor) {
+    const double most = Real<double>::MAX;
+    double product = strength * factor;
+    return factor > 0.0 ? (product < most ? product : most) : 0.0;
+}
+
+/// The scalars of step `t` at learning rate `lr`, every decay times `factor`; not those of Amos's base.
+HD Plan plan_step(const Set& set, u64 t, double lr, double factor) {
+    double decay = scaled(set.decay, factor);
     Plan plan = {};
     plan.lr = lr;
     plan.sign = set.maximize ? -1.0 : 1.0;
-    plan.coupled = set.decay_kind == COUPLED ? set.decay : 0.0;
-    plan.keep = set.decay_kind == DECOUPLED ? 1.0 - lr * set.decay : 1.0;
+    plan.coupled = set.decay_kind == COUPLED ? decay : 0.0;
+    plan.keep = set.decay_kind == DECOUPLED ? 1.0 - lr * decay : 1.0;
     switch (set.kind) {
-        case SGD: break;
         case MOMENTUM:
             plan.s[0] = set.momentum;
             plan.s[1] = t <= 1 ? 1.0 : 1.0 - set.dampening;
             plan.s[2] = set.nesterov ? 1.0 : 0.0;
             plan.s[3] = set.nesterov ? set.momentum : 1.0;
             break;
-        default:
+        case ADAM:
+        case AMSGRAD:
             plan.s[0] = 1.0 - set.beta1;
             plan.s[1] = set.beta2;
             plan.s[2] = 1.0 - set.beta2;
             plan.s[3] = lr / bias_correction(set.log1, set.log1_rest, t);
             plan.s[4] = 1.0 / sqrt(bias_correction(set.log2, set.log2_rest, t));
             plan.s[5] = set.eps;
+            break;
+        default: break;
     }
-    double strength = lr * set.lambda;
+    double strength = lr * scaled(set.lambda, factor);
+    double l1_weight_decay = lr * scaled(set.l1_weight_decay, factor);
     plan.late = set.late;
     plan.flush = set.flush;
     switch (set.after) {
@@ -68,9 +80,9 @@ HD Plan plan_step(const Set& set, u64 t, double lr) {
             plan.after_b = set.p * strength;
             break;
         case L1_DECAY:
-            plan.after = strength == 0.0 && lr * set.l1_weight_decay == 0.0 ? NOTHING : L1_DECAY;
+            plan.after = strength == 0.0 && l1_weight_decay == 0.0 ? NOTHING : L1_DECAY;
             plan.after_a = strength;
-            plan.after_b = 1.0 + lr * set.l1_weight_decay;
+            plan.after_b = 1.0 + l1_weight_decay;
             break;
         case THREE_HALVES_DECAY:
             plan.after = strength == 0.0 ? NOTHING : THREE_HALVES_DECAY;
@@ -85,7 +97,10 @@ HD Plan plan_step(const Set& set, u64 t, double lr) {
 /// A base optimizer's step of one element, in the parameters' type.
 template <class T, u64 KIND>
 struct Base {
-    static constexpr int MOMENTS = KIND == SGD ? 0 : KIND == MOMENTUM ? 1 : KIND == ADAM ? 2 : 3;
+    static constexpr int MOMENTS = KIND == SGD || KIND == AMOS                 ? 0
+                                   : KIND == MOMENTUM || KIND == AMOS_MOMENTUM ? 1
+                                   : KIND == ADAM                              ? 2
+                                                                               : 3;
     T sign, coupled, keep, lr, s[6];
 
     HD void set(const Plan& plan) {
@@ -98,6 +113,12 @@ struct Base {
     }
 
     HD T element(T theta, T gradient, T& m, T& v, T& top) const {
+        if (KIND == AMOS || KIND == AMOS_MOMENTUM) {
+            T update = s[0] * gradient + s[1] * theta;
+            if (KIND == AMOS) return theta - update;
+            m = s[2] * m + s[3] * update;
+            return theta - m;
+        }
         T kept = theta * keep, g = sign * gradient + coupled * theta;
         if (KIND == SGD) return kept - lr * g;
         if (KIND == MOMENTUM) {
@@ -109,6 +130,26 @@ struct Base {
         if (KIND == AMSGRAD) top = v < top ? top : v;
         T second = KIND == AMSGRAD ? top : v;
         return kept - s[3] * (m / (root(second) * s[4] + s[5]));
+    }
+};
+
+/// AdaDecay: the decay of an element before its base step, by the magnitude of its gradient.
+template <class T>
+struct ElementDecay {
+    T mean, rate, twice;
+
+    HD void set(const Plan& plan) {
+        mean = (T)plan.mean;
+        rate = (T)plan.rate;
+        twice = (T)plan.twice;
+        // Of a deviation of 0, or one too small to divide by, nothing is to be seen.
+        if (!is_finite(rate)) rate = (T)0;
+    }
+
+    HD T element(T theta, T gradient) const {
+        if (twice == (T)0) return theta;
+        T power = exp2_bounded((magnitude(gradient) - mean) * rate);
+        return theta * ((T)1 - twice / ((T)1 + power));
     }
 };
 

@@ -15,13 +15,15 @@ struct Tensor {
     u64 first_piece; // of its chunks in the table of pieces
     u64 pieces;
     u64 first_tile; // of its tiles, where its chunks are more than one tile
+    double eta;     // the scale that Amos expects its weights to have
 };
 
-enum BaseKind : u64 { SGD, MOMENTUM, ADAM, AMSGRAD };
+enum BaseKind : u64 { SGD, MOMENTUM, ADAM, AMSGRAD, AMOS, AMOS_MOMENTUM };
 enum WeightDecay : u64 { NO_DECAY, COUPLED, DECOUPLED };
 enum AfterKind : u64 { NOTHING, P_NORM, L1_DECAY, THREE_HALVES_DECAY };
+enum AdaptiveKind : u64 { CONSTANT, AWD, ADADECAY };
 
-/// Hyperparameters of a group. Written once; the logarithms by `prepare`.
+/// Hyperparameters of a group. Written once; the logarithms by `prepare`. Amos has its β as beta2.
 struct Set {
     u64 kind;
     double lr_factor, beta1, beta2, eps, momentum, dampening;
@@ -31,6 +33,10 @@ struct Set {
     u64 after;
     double p, lambda, l1_weight_decay;
     u64 late, flush;
+    u64 adaptive;
+    double adaptive_parameter; // AWD: the weight of the past; AdaDecay: α
+    double element_decay;      // AdaDecay's λ
+    double extra_l2;           // of Amos
     double log1, log1_rest, log2, log2_rest;
 };
 
@@ -39,7 +45,8 @@ struct Plan {
     u64 attempt; // the call that they are for
     double lr;
     double sign, coupled, keep;
-    double s[6]; // of the base
+    double s[6];              // of the base
+    double mean, rate, twice; // of AdaDecay; twice = 0 is none
     u64 after, late, flush;
     double after_a, after_b;
     u64 clipped;
@@ -50,6 +57,11 @@ struct Plan {
 struct Statistic {
     u64 count;
     double x, y;
+};
+
+/// v and b of Amos.
+struct AmosState {
+    double v, b;
 };
 
 /// A constraint: the record of cpr_core's wire.rs without its checksum, and whose it is.
@@ -79,6 +91,8 @@ struct Clock {
     u64 steps, skipped, in_a_row;
     u64 clipped;
     double norm, scale;
+    double weights; // Σw² of the parameters under AWD that take part in the call
+    double awd;     // the average of ‖∇w‖/‖w‖ over them: state
 };
 
 /// Where everything is.
@@ -91,10 +105,12 @@ struct Board {
     Plan* plans;
     Correction* corrections;
     Record* records;
-    Statistic* partials; // one a piece
+    Statistic* partials; // one a piece, and no fewer than one a parameter
     Statistic* tops;     // one a tile; before that one for each 1024 pieces of gradients
     Clock* clock;
-    u64 piece_count, set_count;
+    Statistic* seen; // one a parameter: what `observe` measured of it
+    AmosState* amos; // one a parameter
+    u64 piece_count, set_count, tensor_count;
 };
 
 /// Parameters of one launch, whose gradients are given by value: kernel arguments hold 4096 bytes.
@@ -102,19 +118,25 @@ constexpr u32 WINDOW = 400;
 
 enum GradientKind : u64 { OWN, BF16, F16 };
 
+/// What `observe` measures of the parameters whose rules ask for it.
+enum ObservedKind : u64 { WEIGHTS, GRADIENTS };
+
 struct Window {
     u64 gradients[WINDOW]; // pointer | GradientKind << 60; 0 for none
     u64 first_tensor, tensors, first_piece;
     u64 attempt;
     double lr, limit; // the limit of the global norm
     u64 check, clip;
+    double decay; // times every decay of the step
+    u64 observe;  // ObservedKind
 };
 static_assert(sizeof(Window) + sizeof(Board) <= 4096, "kernel arguments");
 
 // The words that src/kernel.rs and src/cuda/layout.rs count.
-static_assert(sizeof(Tensor) == 8 * 13 && sizeof(Set) == 8 * 21 && sizeof(Plan) == 8 * 18, "words");
+static_assert(sizeof(Tensor) == 8 * 14 && sizeof(Set) == 8 * 25 && sizeof(Plan) == 8 * 21, "words");
 static_assert(sizeof(Correction) == 8 * 4 && sizeof(Statistic) == 8 * 3, "words");
-static_assert(sizeof(Clock) == 8 * 9 && sizeof(Board) == 8 * 13, "words");
-static_assert(sizeof(Window) == 8 * (WINDOW + 8), "words");
+static_assert(sizeof(AmosState) == 8 * 2, "words");
+static_assert(sizeof(Clock) == 8 * 11 && sizeof(Board) == 8 * 16, "words");
+static_assert(sizeof(Window) == 8 * (WINDOW + 10), "words");
 
 HD const void* pointer_of(u64 gradient) { return (const void*)(gradient & ((1ull << 60) - 1)); }

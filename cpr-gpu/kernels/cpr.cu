@@ -1,4 +1,5 @@
 // The step of all parameters in a few launches; see docs/CUDA.md for their order.
+#include "adaptive.cuh"
 #include "base.cuh"
 #include "constraint.cuh"
 #include "pieces.cuh"
@@ -84,7 +85,13 @@ __device__ void begin_block(const Board& board, const Window& window) {
             const Tensor& tensor = board.tensors[at];
             const Set& set = board.sets[tensor.set];
             u64 t = ++board.steps[at];
-            Plan plan = plan_step(set, t, window.lr * set.lr_factor);
+            double factor = window.decay;
+            if (set.adaptive == AWD) factor = factor * board.clock->awd;
+            Plan plan = plan_step(set, t, window.lr * set.lr_factor, factor);
+            if (set.kind == AMOS || set.kind == AMOS_MOMENTUM) {
+                plan_amos(plan, board.amos[at], set, t, tensor.eta, board.seen[at]);
+            }
+            if (set.adaptive == ADADECAY) plan_elements(plan, set, window.decay, board.seen[at]);
             plan.attempt = window.attempt;
             plan.clipped = board.clock->clipped;
             plan.clip_scale = board.clock->scale;
@@ -102,7 +109,8 @@ __device__ void begin_block(const Board& board, const Window& window) {
     }
 }
 
-/// One chunk: base step, and where FULL its decay and the correction of BeforeBase; then the measure of what was written.
+/// One chunk: base step, and where FULL its decays before and after and the correction of BeforeBase; then the measure of
+/// what was written.
 ///
 /// A call takes the chunks whose base and need are its own: what only some need costs the others no registers.
 template <class T, u64 KIND, bool FULL>
@@ -114,7 +122,8 @@ __device__ void step_block(const Board& board, const Window& window) {
     const Tensor& tensor = board.tensors[piece.tensor];
     if (plan.attempt != window.attempt || board.sets[tensor.set].kind != KIND) return;
     const Correction& correction = board.corrections[piece.tensor];
-    const bool full = plan.after != NOTHING || correction.kind != UNMOVED;
+    const bool full =
+        plan.twice != 0.0 || plan.after != NOTHING || correction.kind != UNMOVED;
     if (tensor.wide != (sizeof(T) == 8) || full != FULL) return;
     const u64 gradient = window.gradients[piece.tensor - window.first_tensor];
     const Record* record = tensor.record != 0 ? &board.records[tensor.record - 1] : nullptr;
@@ -122,10 +131,12 @@ __device__ void step_block(const Board& board, const Window& window) {
     const double parameter = record ? record->parameter : 0.0;
     THREADS {
         Base<T, KIND> base;
+        ElementDecay<T> decay;
         After<T> after;
         Shrink<T> shrink;
         base.set(plan);
         if (FULL) {
+            decay.set(plan);
             after.set(plan);
             shrink.set(correction);
         }
@@ -143,7 +154,8 @@ __device__ void step_block(const Board& board, const Window& window) {
                 // The scale is read where it is needed: one more register would cost a block.
                 T given = plan.clipped ? (T)0 + (T)plan.clip_scale * (g[i] - (T)0) : g[i];
                 T before = x[i];
-                x[i] = base.element(before, given, m[i], v[i], top[i]);
+                if (FULL) x[i] = decay.element(before, given);
+                x[i] = base.element(x[i], given, m[i], v[i], top[i]);
                 if (FULL) {
                     x[i] = after.element(before, x[i]);
                     x[i] = shrink.element(before, x[i], &stopped);
@@ -256,15 +268,20 @@ __device__ void correct_block(const Board& board, u64 attempt) {
     KERNEL(1) full_##type##_##kind(WINDOWED) { step_block<T, KIND, true>(board, window); }
 #define TYPE(T, type)                                                                           \
     KERNEL(16 / sizeof(T)) check_##type(WINDOWED) { check_block<T>(board, window); }                         \
+    KERNEL(16 / sizeof(T)) observe_##type(WINDOWED) { observe_block<T>(board, window); }                     \
     KERNEL(16 / sizeof(T)) correct_##type(BOARD, u64 attempt) { correct_block<T>(board, attempt); }          \
     STEPS(T, type, SGD, sgd)                                                                    \
     STEPS(T, type, MOMENTUM, momentum)                                                          \
     STEPS(T, type, ADAM, adam)                                                                  \
-    STEPS(T, type, AMSGRAD, amsgrad)
+    STEPS(T, type, AMSGRAD, amsgrad)                                                            \
+    STEPS(T, type, AMOS, amos)                                                                  \
+    STEPS(T, type, AMOS_MOMENTUM, amos_momentum)
 
 KERNEL(1) prepare(BOARD) { prepare_block(board); }
 KERNEL(4) squares(BOARD) { squares_block(board); }
 KERNEL(1) settle(WINDOWED) { settle_block(board, window); }
+KERNEL(4) gather(WINDOWED) { gather_block(board, window); }
+KERNEL(1) average(WINDOWED) { average_block(board, window); }
 KERNEL(1) begin(WINDOWED) { begin_block(board, window); }
 KERNEL(4) tiles(BOARD, u64 attempt) { tiles_block(board, attempt); }
 KERNEL(1) update(BOARD, u64 attempt) { update_block(board, attempt); }

@@ -29,18 +29,23 @@ const TILE: usize = 1024;
 const WINDOW: usize = 400;
 /// Blocks that correct: enough to fill any device, few enough to return at once.
 const CORRECTING: usize = 4096;
-/// Words of `Board`, `Window`, `Plan`, `Correction`, `Statistic` and `Clock`.
-const BOARD: usize = 13;
-const CALL: usize = WINDOW + 8;
-const PLAN: usize = 18;
+/// Words of `Board`, `Window`, `Plan`, `Correction`, `Statistic` and `AmosState`.
+const BOARD: usize = 16;
+const CALL: usize = WINDOW + 10;
+const PLAN: usize = 21;
 const CORRECTION: usize = 4;
 const STATISTIC: usize = 3;
+pub(crate) const AMOS: usize = 2;
 /// Words of `Words`, what a kernel of a layer takes.
 const WORDS: usize = 12;
 /// Words of the clock.
-pub(crate) const CLOCK: usize = 9;
-/// Base rules, in the order of `BaseKind`.
-const BASES: [&str; 4] = ["sgd", "momentum", "adam", "amsgrad"];
+pub(crate) const CLOCK: usize = 11;
+/// Base rules and how many moments they keep, in the order of `BaseKind`.
+const BASES: [(&str, usize); 6] =
+    [("sgd", 0), ("momentum", 1), ("adam", 2), ("amsgrad", 3), ("amos", 0), ("amos_momentum", 1)];
+/// `ObservedKind`: what `observe` measures before a step.
+const WEIGHTS: u64 = 0;
+const GRADIENTS: u64 = 1;
 
 /// One parameter on the device.
 #[derive(Debug)]
@@ -53,12 +58,18 @@ pub(crate) struct Member {
     pub(crate) low: Option<Tensor>,
     /// Index of its hyperparameters.
     pub(crate) set: usize,
-    /// Its base rule: 0 SGD, 1 momentum, 2 Adam, 3 AMSGrad.
+    /// Its base rule, an index of `BASES`.
     pub(crate) base: usize,
+    /// η, the scale that Amos expects it to have.
+    pub(crate) eta: f64,
     /// Index of its constraint.
     pub(crate) record: Option<usize>,
-    /// Whether a decay or `BeforeBase` may act inside its step.
+    /// Whether a decay of AdaDecay's or after the base step, or `BeforeBase`, may act inside its step.
     pub(crate) full: bool,
+    /// Whether its step asks what all of its gradient is like.
+    pub(crate) observed: bool,
+    /// Whether it is among the parameters whose ‖∇w‖/‖w‖ is averaged: then it is observed too.
+    pub(crate) averaged: bool,
 }
 
 /// What one call does.
@@ -67,6 +78,8 @@ pub(crate) struct Call {
     pub(crate) lr: f64,
     pub(crate) clip: Option<f64>,
     pub(crate) check: bool,
+    /// Times every decay.
+    pub(crate) decay: f64,
 }
 
 /// All parameters of one optimizer, and the tables of kernels/board.cuh.
@@ -102,6 +115,8 @@ struct Tables {
     partials: Tensor,
     tops: Tensor,
     clock: Tensor,
+    seen: Tensor,
+    amos: Tensor,
 }
 
 /// The parameters of one launch, and the step kernels that they need.
@@ -113,6 +128,9 @@ struct Span {
     pieces: usize,
     steps: Vec<String>,
     types: Vec<&'static str>,
+    /// Types of the members that are observed, and of those of them that are averaged.
+    observed: Vec<&'static str>,
+    averaged: Vec<&'static str>,
 }
 
 impl Fused {
@@ -130,6 +148,7 @@ impl Fused {
         for (first, window) in (0..).step_by(WINDOW).zip(members.chunks(WINDOW)) {
             let first_piece = pieces.len();
             let (mut steps, mut types) = (Vec::new(), Vec::new());
+            let (mut observed, mut averaged) = (Vec::new(), Vec::new());
             for (index, member) in (first..).zip(window) {
                 check(member)?;
                 let chunks = member.theta.elem_count().div_ceil(CHUNK);
@@ -138,7 +157,10 @@ impl Fused {
                 tiles.extend((0..own).map(|tile| word(index) | word(tile) << 32));
                 let kind = type_name(&member.theta);
                 types.push(kind);
-                let base = BASES.get(member.base).ok_or_else(|| Error::msg("no such base rule"))?;
+                observed.extend(member.observed.then_some(kind));
+                averaged.extend(member.averaged.then_some(kind));
+                let (base, _) =
+                    BASES.get(member.base).ok_or_else(|| Error::msg("no such base rule"))?;
                 steps.push(format!("step_{kind}_{base}"));
                 if member.full {
                     steps.push(format!("full_{kind}_{base}"));
@@ -146,11 +168,22 @@ impl Fused {
             }
             steps.sort_unstable();
             steps.dedup();
-            types.sort_unstable();
-            types.dedup();
+            for types in [&mut types, &mut observed, &mut averaged] {
+                types.sort_unstable();
+                types.dedup();
+            }
             let count = window.len();
             let pieces = pieces.len() - first_piece;
-            windows.push(Span { first, count, first_piece, pieces, steps, types });
+            windows.push(Span {
+                first,
+                count,
+                first_piece,
+                pieces,
+                steps,
+                types,
+                observed,
+                averaged,
+            });
         }
         let count = members.len();
         let zeros = |words: usize| words_on(device, &vec![0; words.max(1)]);
@@ -163,9 +196,11 @@ impl Fused {
             plans: zeros(count * PLAN)?,
             corrections: zeros(count * CORRECTION)?,
             records: words_on(device, records)?,
-            partials: zeros(pieces.len() * STATISTIC)?,
+            partials: zeros(pieces.len().max(count) * STATISTIC)?,
             tops: zeros(pieces.len().div_ceil(TILE).max(tiles.len()) * STATISTIC)?,
             clock: zeros(CLOCK)?,
+            seen: zeros(count * STATISTIC)?,
+            amos: zeros(count * AMOS)?,
         };
         let mut fused = Self {
             device: device.as_cuda_device()?.clone(),
@@ -188,12 +223,15 @@ impl Fused {
     /// Loads the kernels that are needed.
     fn load(&mut self) -> Result<()> {
         let mut names: Vec<String> =
-            ["prepare", "squares", "settle", "begin", "tiles", "update"].map(String::from).into();
+            ["prepare", "squares", "settle", "gather", "average", "begin", "tiles", "update"]
+                .map(String::from)
+                .into();
         for window in &self.windows {
             names.extend(window.steps.iter().cloned());
             for kind in &window.types {
                 names.extend([format!("check_{kind}"), format!("correct_{kind}")]);
             }
+            names.extend(window.observed.iter().map(|kind| format!("observe_{kind}")));
         }
         for name in names {
             let function = self.device.get_or_load_custom_func(&name, MODULE, PTX)?;
@@ -222,6 +260,7 @@ impl Fused {
             words.extend([address(&member.theta)?, moments[0], moments[1], moments[2]]);
             words.extend([low, low_kind, wide, word(elements), word(member.set), record]);
             words.extend([word(first_piece), word(pieces), word(first_tile)]);
+            words.push(member.eta.to_bits());
             first_piece += pieces;
             first_tile += tiles_of(member, pieces);
         }
@@ -243,8 +282,11 @@ impl Fused {
             address(&tables.partials)?,
             address(&tables.tops)?,
             address(&tables.clock)?,
+            address(&tables.seen)?,
+            address(&tables.amos)?,
             word(self.pieces),
             word(self.sets),
+            word(self.members.len()),
         ])
     }
 
@@ -265,6 +307,7 @@ impl Fused {
         settle[WINDOW + 5] = call.clip.unwrap_or(0.0).to_bits();
         settle[WINDOW + 6] = u64::from(call.check);
         settle[WINDOW + 7] = u64::from(call.clip.is_some());
+        settle[WINDOW + 8] = call.decay.to_bits();
         let mut windows = Vec::with_capacity(self.windows.len());
         for span in &self.windows {
             let mut window = settle;
@@ -292,6 +335,8 @@ impl Fused {
             self.launch("squares", self.pieces.div_ceil(TILE), &board, Rest::Nothing)?;
         }
         self.launch("settle", 1, &board, Rest::Window(&settle))?;
+        self.observe(WEIGHTS, &board, &mut settle, &mut windows)?;
+        self.observe(GRADIENTS, &board, &mut settle, &mut windows)?;
         for (span, window) in self.windows.iter().zip(&windows) {
             // A launch holds at most WINDOW parameters, a block of `begin` steps BLOCK of them.
             self.launch("begin", span.count.div_ceil(BLOCK), &board, Rest::Window(window))?;
@@ -311,6 +356,32 @@ impl Fused {
                     self.launch(&name, self.pieces.min(CORRECTING), &board, attempt)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Queues what measures weights or gradients of the parameters whose rules ask for it; nothing where none does.
+    fn observe(
+        &self,
+        kind: u64,
+        board: &[u64; BOARD],
+        call: &mut [u64; CALL],
+        windows: &mut [[u64; CALL]],
+    ) -> Result<()> {
+        for (span, window) in self.windows.iter().zip(windows) {
+            let types = if kind == WEIGHTS { &span.averaged } else { &span.observed };
+            window[WINDOW + 9] = kind;
+            for name in types {
+                let name = format!("observe_{name}");
+                self.launch(&name, span.pieces, board, Rest::Window(window))?;
+            }
+            if !types.is_empty() {
+                self.launch("gather", span.count, board, Rest::Window(window))?;
+            }
+        }
+        if self.windows.iter().any(|span| !span.averaged.is_empty()) {
+            call[WINDOW + 9] = kind;
+            self.launch("average", 1, board, Rest::Window(call))?;
         }
         Ok(())
     }
@@ -351,7 +422,8 @@ impl Fused {
         // SAFETY: the arguments are the kernel's, by value: `Board` and `Window` are structs of these words. The
         // pointers in them are of tensors that `self` or the caller of `step` holds, in the lengths that `check` and
         // `gradient_word` proved and the table of parameters states, on this device; their memory is given back on the
-        // same stream, behind this launch. Blocks touch their own chunk and their own constraint only.
+        // same stream, behind this launch. Blocks touch their own chunk, parameter or constraint only; that of `average`
+        // runs alone.
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     }
@@ -409,6 +481,23 @@ impl Fused {
     /// The constraints' records; waits for the device.
     pub(crate) fn records(&self) -> Result<Vec<u64>> {
         words_of(&self.tables.records)
+    }
+
+    /// v and b of every parameter, as Amos keeps them; waits for the device.
+    pub(crate) fn amos(&self) -> Result<Vec<u64>> {
+        words_of(&self.tables.amos)
+    }
+
+    /// Replaces v and b of every parameter.
+    ///
+    /// # Errors
+    /// For another length.
+    pub(crate) fn set_amos(&mut self, words: &[u64]) -> Result<()> {
+        if self.tables.amos.elem_count() != words.len() {
+            return Err(Error::msg("state of another length than the device's"));
+        }
+        self.tables.amos = words_on(&Device::Cuda(self.device.clone()), words)?;
+        Ok(())
     }
 
     /// Replaces t of every parameter and the records, in the lengths that they have.
@@ -476,8 +565,7 @@ fn half_kind(dtype: DType) -> u64 {
 fn check(member: &Member) -> Result<()> {
     let theta = &member.theta;
     let right = matches!(theta.dtype(), DType::F32 | DType::F64)
-        && BASES.get(member.base).is_some()
-        && member.moments.len() == member.base.min(3)
+        && BASES.get(member.base).is_some_and(|(_, moments)| *moments == member.moments.len())
         && member.moments.iter().all(|moment| {
             moment.dtype() == theta.dtype() && moment.elem_count() == theta.elem_count()
         })

@@ -4,6 +4,8 @@
 //! IEEE 754 there too) and its `expm1`. Threads run one after another here, forwards and backwards, so that a phase in
 //! which threads depend on each other shows as a difference.
 
+#[path = "emulated/adaptive.rs"]
+mod adaptive;
 #[path = "emulated/compile.rs"]
 mod compile;
 #[path = "emulated/job.rs"]
@@ -25,9 +27,13 @@ fn check(emulator: &mut Emulator, job: &Job, limit: f64) {
     assert_eq!(found.counts, expected.counts, "{}: steps, skipped, skipped in a row", job.name);
     let norms = (found.norm.to_bits(), expected.norm.to_bits());
     assert_eq!(norms.0, norms.1, "{}: norm {} {}", job.name, found.norm, expected.norm);
+    assert_near(&[found.awd], &[expected.awd], limit, &format!("{}: average", job.name));
     for (index, (found, expected)) in found.states.iter().zip(&expected.states).enumerate() {
         let name = format!("{} parameter {index}", job.name);
         assert_eq!(found.steps, expected.steps, "{name}: t");
+        assert_near(&[found.amos.v()], &[expected.amos.v()], limit, &format!("{name}: v"));
+        // The bias correction is in it as f64, whatever the parameters' type.
+        assert_near(&[found.amos.b()], &[expected.amos.b()], 1e-11, &format!("{name}: b"));
         if limit == 0.0 {
             // As text, in which NaN is NaN and any other number has its own digits.
             let (found, expected) =

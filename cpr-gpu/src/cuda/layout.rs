@@ -2,11 +2,11 @@
 
 use cpr_core::{
     AnyRegularizer, Constraint, DecodeError, ENCODED_LEN,
-    base::{AdamConfig, Decay, MomentumConfig, SgdConfig, WeightDecay},
+    base::{AdaDecayConfig, AdamConfig, AmosConfig, Decay, MomentumConfig, SgdConfig, WeightDecay},
 };
 
 /// Words of a `Set`.
-pub(crate) const SET: usize = 21;
+pub(crate) const SET: usize = 25;
 
 /// Words of a `Record`: a constraint's record without its checksum, and the index of its parameter.
 pub(crate) const RECORD: usize = 19;
@@ -21,6 +21,15 @@ pub(crate) enum Kind {
     Momentum(MomentumConfig),
     Adam(AdamConfig),
     AmsGrad(AdamConfig),
+    Amos(AmosConfig),
+}
+
+/// A decay by what whole parameters and their gradients are like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Adaptive {
+    /// Of AWD, with the weight of the past in its average.
+    Awd(f64),
+    AdaDecay(AdaDecayConfig),
 }
 
 /// How the parameters of a group are stepped.
@@ -28,6 +37,7 @@ pub(crate) enum Kind {
 pub(crate) struct Rule {
     pub(crate) kind: Kind,
     pub(crate) after: Option<Decay>,
+    pub(crate) adaptive: Option<Adaptive>,
     /// Their learning rate is this multiple of the call's.
     pub(crate) lr_factor: f64,
 }
@@ -53,6 +63,13 @@ impl Rule {
                 words[4] = config.eps.to_bits();
                 (config.weight_decay, config.maximize)
             }
+            Kind::Amos(config) => {
+                words[0] = if config.momentum > 0.0 { 5 } else { 4 };
+                words[3] = config.beta.to_bits();
+                words[5] = config.momentum.to_bits();
+                words[20] = config.extra_l2.to_bits();
+                (WeightDecay::None, false)
+            }
         };
         words[8] = u64::from(maximize);
         (words[9], words[10]) = match decay {
@@ -77,6 +94,18 @@ impl Rule {
             Some(Decay::ThreeHalves { lambda }) => {
                 words[11] = 3;
                 words[13] = lambda.to_bits();
+            }
+        }
+        match self.adaptive {
+            None => {}
+            Some(Adaptive::Awd(keep)) => {
+                words[17] = 1;
+                words[18] = keep.to_bits();
+            }
+            Some(Adaptive::AdaDecay(AdaDecayConfig { alpha, weight_decay })) => {
+                words[17] = 2;
+                words[18] = alpha.to_bits();
+                words[19] = weight_decay.to_bits();
             }
         }
         words

@@ -9,23 +9,24 @@ mod layout;
 use candle_core::{DType, Device, Tensor, Var};
 use cpr_core::{
     AnyRegularizer, Constraint, Order,
-    base::{Adam, AmsGrad},
+    base::{Adam, AmosState, AmsGrad, AwdState},
     measure,
 };
 
-use self::layout::{Kind, RECORD, Rule};
+use self::layout::{Adaptive, Kind, RECORD, Rule};
 use crate::{
     Counters, Error, Outcome, Path,
     engine::{Engine, StepRequest},
-    group::{Base, GroupSpec, Parameter, ParameterState, Values, master_dtype},
-    kernel::{CLOCK, Call, Fused, Member},
+    group::{self, Base, GroupSpec, Parameter, ParameterState, Values, master_dtype},
+    kernel::{AMOS, CLOCK, Call, Fused, Member},
 };
 
-/// Words of the clock: steps, skipped, skipped in a row; the norm.
+/// Words of the clock: steps, skipped, skipped in a row; the norm; the average of AWD.
 const STEPS: usize = 3;
 const SKIPPED: usize = 4;
 const IN_A_ROW: usize = 5;
 const NORM: usize = 7;
+const AVERAGE: usize = 10;
 
 /// The parameters of one optimizer on a CUDA device.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ struct Slot {
     var: Var,
     /// Index of its record.
     record: Option<usize>,
+    /// Whether it has v and b of Amos.
+    amos: bool,
 }
 
 impl CudaEngine {
@@ -80,9 +83,22 @@ impl CudaEngine {
             });
             let before = constraint
                 .is_some_and(|constraint| constraint.rule().config().order == Order::BeforeBase);
-            let full = before || rule.after.is_some();
-            members.push(Member { theta, moments, low, set, base: kind_of(&rule), record, full });
-            slots.push(Slot { name, var, record });
+            let averaged = matches!(rule.adaptive, Some(Adaptive::Awd(_)));
+            let by_element = matches!(rule.adaptive, Some(Adaptive::AdaDecay(_)));
+            let amos = matches!(rule.kind, Kind::Amos(_));
+            members.push(Member {
+                theta,
+                moments,
+                low,
+                set,
+                base: kind_of(&rule),
+                eta: if let Base::Amos(_, scale) = &spec.base { scale.eta() } else { 0.0 },
+                record,
+                full: before || by_element || rule.after.is_some(),
+                observed: averaged || by_element || amos,
+                averaged,
+            });
+            slots.push(Slot { name, var, record, amos });
         }
         let sets: Vec<u64> = rules.iter().flat_map(Rule::words).collect();
         let fused = Fused::new(&device, members, &sets, rules.len(), &records)?;
@@ -92,6 +108,23 @@ impl CudaEngine {
     fn slot(&self, index: usize) -> Result<(&Slot, &Member), Error> {
         let found = self.slots.get(index).zip(self.fused.members().get(index));
         found.ok_or_else(|| Error::UnknownParameter { name: format!("number {index}") })
+    }
+
+    /// Whether a parameter is under AWD.
+    fn averages(&self) -> bool {
+        self.fused.members().iter().any(|member| member.averaged)
+    }
+
+    /// The average of ‖∇w‖/‖w‖, as its word of the clock.
+    fn average(&self) -> Result<u64, Error> {
+        Ok(self.fused.clock()?.get(AVERAGE).copied().unwrap_or(0))
+    }
+
+    /// v and b of a parameter.
+    fn amos(&self, index: usize) -> Result<Option<AmosState>, Error> {
+        let words = self.fused.amos()?;
+        let own = words.as_chunks::<AMOS>().0.get(index);
+        Ok(own.and_then(|&[v, b]| AmosState::new(f64::from_bits(v), f64::from_bits(b))))
     }
 
     /// The constraint of a slot among the records.
@@ -139,8 +172,8 @@ impl Engine for CudaEngine {
         }
         let ready: Vec<Option<&Tensor>> =
             gradients.iter().zip(&copies).map(|(given, copy)| copy.as_ref().or(*given)).collect();
-        let StepRequest { lr, clip, check_finite } = *request;
-        self.fused.step(&ready, Call { lr, clip, check: check_finite })?;
+        let StepRequest { lr, clip, check_finite, decay } = *request;
+        self.fused.step(&ready, Call { lr, clip, check: check_finite, decay })?;
         self.has_norm = clip.is_some();
         Ok(Outcome::Queued)
     }
@@ -157,6 +190,7 @@ impl Engine for CudaEngine {
 
     fn set_counters(&mut self, counters: Counters) -> Result<(), Error> {
         let mut clock = [0; CLOCK];
+        clock[AVERAGE] = self.average()?;
         clock[STEPS] = counters.steps;
         clock[SKIPPED] = counters.skipped;
         clock[IN_A_ROW] = counters.skipped_in_a_row;
@@ -176,6 +210,25 @@ impl Engine for CudaEngine {
         Ok(self.fused.clock()?.get(NORM).copied().map(f64::from_bits))
     }
 
+    fn awd(&self) -> Result<Option<AwdState>, Error> {
+        if !self.averages() {
+            return Ok(None);
+        }
+        Ok(AwdState::new(f64::from_bits(self.average()?)))
+    }
+
+    fn set_awd(&mut self, state: AwdState) -> Result<(), Error> {
+        if !self.averages() {
+            return Ok(());
+        }
+        let mut clock = [0; CLOCK];
+        for (word, known) in clock.iter_mut().zip(self.fused.clock()?) {
+            *word = known;
+        }
+        clock[AVERAGE] = state.factor().to_bits();
+        Ok(self.fused.set_clock(&clock)?)
+    }
+
     fn copied_gradients(&self) -> u64 {
         self.copied
     }
@@ -188,6 +241,7 @@ impl Engine for CudaEngine {
             moments,
             steps: self.fused.steps()?.get(index).copied().unwrap_or(0),
             constraint: Self::constraint(slot, &self.fused.records()?)?,
+            amos: if slot.amos { self.amos(index)? } else { None },
         })
     }
 
@@ -206,9 +260,17 @@ impl Engine for CudaEngine {
         if let Some(constraint) = &state.constraint {
             Self::put(slot, index, constraint, &mut records);
         }
+        let amos = state.amos.filter(|_| slot.amos);
         slot.var.set(&theta.to_dtype(slot.var.dtype())?)?;
         let master = member.low.is_some().then_some(theta);
         self.fused.replace(index, master, moments)?;
+        if let Some(state) = amos {
+            let mut words = self.fused.amos()?;
+            if let Some(own) = words.as_chunks_mut::<AMOS>().0.get_mut(index) {
+                *own = [state.v().to_bits(), state.b().to_bits()];
+            }
+            self.fused.set_amos(&words)?;
+        }
         Ok(self.fused.set_state(&steps, &records)?)
     }
 
@@ -249,16 +311,23 @@ fn rule_of(spec: &GroupSpec) -> Rule {
         Base::AmsGrad(rule) => (amsgrad(rule), None),
         Base::DecayedAdam(decayed) => (adam(decayed.base()), Some(*decayed.decay())),
         Base::DecayedAmsGrad(decayed) => (amsgrad(decayed.base()), Some(*decayed.decay())),
+        Base::Amos(amos, _) => (Kind::Amos(*amos.config()), None),
     };
-    Rule { kind, after, lr_factor: spec.lr_factor }
+    let adaptive = spec.adaptive.map(|adaptive| match adaptive {
+        group::Adaptive::Awd(awd) => Adaptive::Awd(awd.keep()),
+        group::Adaptive::AdaDecay(rule) => Adaptive::AdaDecay(*rule.config()),
+    });
+    Rule { kind, after, adaptive, lr_factor: spec.lr_factor }
 }
 
-const fn kind_of(rule: &Rule) -> usize {
+fn kind_of(rule: &Rule) -> usize {
     match rule.kind {
         Kind::Sgd(_) => 0,
         Kind::Momentum(_) => 1,
         Kind::Adam(_) => 2,
         Kind::AmsGrad(_) => 3,
+        Kind::Amos(config) if config.momentum > 0.0 => 5,
+        Kind::Amos(_) => 4,
     }
 }
 

@@ -10,14 +10,14 @@ use std::{
 
 use cpr_core::{
     AnyRegularizer, Constraint, ConstraintRule,
-    base::{AdamConfig, MomentumConfig, SgdConfig},
+    base::{AdamConfig, AmosConfig, AmosState, MomentumConfig, SgdConfig},
 };
 use cpr_tests::cases::{Case, Optimizer};
 use half::{bf16, f16};
 
 use crate::{
     compile,
-    layout::{self, Kind, RECORD, Rule},
+    layout::{self, Adaptive, Kind, RECORD, Rule},
 };
 
 /// A half type.
@@ -62,11 +62,23 @@ pub(crate) struct Parameter {
     pub(crate) lr_factor: f64,
     /// In place of the case's.
     pub(crate) theta: Option<Vec<f64>>,
+    pub(crate) adaptive: Option<Adaptive>,
+    /// In place of the case's base: Amos, and its η for this parameter.
+    pub(crate) amos: Option<(AmosConfig, f64)>,
 }
 
 impl Parameter {
     pub(crate) fn new(case: Case, wide: bool) -> Self {
-        Self { case, wide, low: None, constrained: true, lr_factor: 1.0, theta: None }
+        Self {
+            case,
+            wide,
+            low: None,
+            constrained: true,
+            lr_factor: 1.0,
+            theta: None,
+            adaptive: None,
+            amos: None,
+        }
     }
 
     /// θ before the first step, as the parameter's type has it.
@@ -93,10 +105,16 @@ impl Parameter {
         })
     }
 
-    fn rule(&self) -> Rule {
+    pub(crate) fn rule(&self) -> Rule {
+        let base = self.case.base;
+        let kind = self.amos.map_or_else(|| self.kind(), |(config, _)| Kind::Amos(config));
+        Rule { kind, after: base.decay, adaptive: self.adaptive, lr_factor: self.lr_factor }
+    }
+
+    fn kind(&self) -> Kind {
         let base = self.case.base;
         let (weight_decay, maximize) = (base.weight_decay, base.maximize);
-        let kind = match base.optimizer {
+        match base.optimizer {
             Optimizer::Sgd => Kind::Sgd(SgdConfig { weight_decay, maximize }),
             Optimizer::Momentum { momentum, dampening, nesterov } => {
                 Kind::Momentum(MomentumConfig {
@@ -111,8 +129,7 @@ impl Parameter {
                 let config = AdamConfig { beta1, beta2, eps, weight_decay, maximize };
                 if amsgrad { Kind::AmsGrad(config) } else { Kind::Adam(config) }
             }
-        };
-        Rule { kind, after: base.decay, lr_factor: self.lr_factor }
+        }
     }
 }
 
@@ -135,6 +152,8 @@ pub(crate) struct Call {
     pub(crate) lr: f64,
     pub(crate) clip: Option<f64>,
     pub(crate) check: bool,
+    /// Times every decay.
+    pub(crate) decay: f64,
     pub(crate) given: Vec<Given>,
     /// A gradient that is replaced: (parameter, element, value).
     pub(crate) poison: Option<(usize, usize, f64)>,
@@ -142,7 +161,8 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(t: u64, lr: f64, parameters: usize) -> Self {
-        Self { t, lr, clip: None, check: true, given: vec![Given::Own; parameters], poison: None }
+        let given = vec![Given::Own; parameters];
+        Self { t, lr, clip: None, check: true, decay: 1.0, given, poison: None }
     }
 
     /// The gradient of parameter `index`, in the values of the type that it is given in.
@@ -195,6 +215,8 @@ impl Job {
 pub(crate) struct State {
     pub(crate) steps: u64,
     pub(crate) constraint: Option<Constraint<AnyRegularizer>>,
+    /// Of Amos; zeros for the others.
+    pub(crate) amos: AmosState,
     /// θ, its moments (three, zero where unused) and the half variable.
     pub(crate) arrays: [Vec<f64>; 5],
 }
@@ -206,6 +228,8 @@ pub(crate) struct Found {
     pub(crate) counts: [u64; 3],
     /// Global norm of the last call that asked for it.
     pub(crate) norm: f64,
+    /// The average of AWD.
+    pub(crate) awd: f64,
     pub(crate) states: Vec<State>,
 }
 
@@ -279,6 +303,7 @@ impl Emulator {
             let (wide, low) = (parameter.wide, parameter.low.map_or(0, Low::kind));
             let own = if constraint.is_some() { record } else { 0 };
             self.put(&[u64::from(wide), low, parameter.case.n as u64, index, own, job.shift]);
+            self.put(&[parameter.amos.map_or(0.0, |(_, eta)| eta).to_bits()]);
             self.put_values(&parameter.initial(), wide);
         }
         for (index, constraint) in (0..).zip(&constraints) {
@@ -289,6 +314,7 @@ impl Emulator {
         for call in &job.calls {
             self.put(&[call.lr.to_bits(), call.clip.unwrap_or(0.0).to_bits()]);
             self.put(&[u64::from(call.check), u64::from(call.clip.is_some())]);
+            self.put(&[call.decay.to_bits()]);
             for (index, parameter) in job.parameters.iter().enumerate() {
                 let values = call.gradient(index, parameter).unwrap_or_default();
                 match call.given[index] {
@@ -311,7 +337,7 @@ impl Emulator {
     }
 
     fn answer(&mut self, job: &Job, constraints: &[Option<Constraint<AnyRegularizer>>]) -> Found {
-        let clock: Vec<u64> = (0..9).map(|_| self.take()).collect();
+        let clock: Vec<u64> = (0..11).map(|_| self.take()).collect();
         let steps: Vec<u64> = job.parameters.iter().map(|_| self.take()).collect();
         let mut after = Vec::new();
         for constraint in constraints {
@@ -320,9 +346,17 @@ impl Emulator {
                 layout::constraint(&words).expect("a record of the core")
             }));
         }
+        let amos: Vec<_> = job
+            .parameters
+            .iter()
+            .map(|_| {
+                let [v, b] = [self.take(), self.take()].map(f64::from_bits);
+                AmosState::new(v, b).expect("a state of the core")
+            })
+            .collect();
         let mut states = Vec::new();
-        for (parameter, (steps, constraint)) in
-            job.parameters.iter().zip(steps.into_iter().zip(after))
+        for (((parameter, steps), constraint), amos) in
+            job.parameters.iter().zip(steps).zip(after).zip(amos)
         {
             let (n, wide, low) = (parameter.case.n, parameter.wide, parameter.low);
             let own = |word: u64| {
@@ -340,8 +374,10 @@ impl Emulator {
                 0..4 => self.take_values(n, own),
                 _ => self.take_values(if low.is_some() { n } else { 0 }, half),
             });
-            states.push(State { steps, constraint, arrays });
+            states.push(State { steps, constraint, amos, arrays });
         }
-        Found { counts: [clock[3], clock[4], clock[5]], norm: f64::from_bits(clock[7]), states }
+        let counts = [clock[3], clock[4], clock[5]];
+        let [norm, awd] = [clock[7], clock[10]].map(f64::from_bits);
+        Found { counts, norm, awd, states }
     }
 }

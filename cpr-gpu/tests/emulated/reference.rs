@@ -1,24 +1,39 @@
 //! The same jobs through cpr-core.
 
 use cpr_core::{
-    AnyRegularizer, CHUNK, Constraint, Correction, L2, Pairwise, Real, Shard, Statistic,
-    base::Base, base_step, constrained_step, measure,
+    AnyRegularizer, CHUNK, Constraint, Correction, L2, Merge, Pairwise, Real, Shard, Statistic,
+    base::{
+        AdaDecay, Adam, Amos, AmosState, AmosStep, AmsGrad, Awd, AwdState, Base, BaseRule, Decayed,
+        Momentum, ScaleDecay, Sgd, magnitudes,
+    },
+    base_step, constrained_step, measure,
 };
-use cpr_tests::path::{WithBase, with_base};
 
-use crate::job::{Found, Job, Parameter, State};
+use crate::{
+    job::{Call, Found, Job, Parameter, State},
+    layout::{Adaptive, Kind},
+};
 
 /// What a job leaves behind.
 pub(crate) fn run(job: &Job) -> Found {
     let mut counts = [0, 0, 0];
     let mut norm = 0.0;
-    let mut inputs: Vec<Vec<Input>> = vec![Vec::new(); job.parameters.len()];
+    let mut matrices: Vec<Box<dyn Steps + '_>> = job
+        .parameters
+        .iter()
+        .map(|p| if p.wide { start::<f64>(p) } else { start::<f32>(p) })
+        .collect();
+    let averages = job.parameters.iter().find_map(|parameter| match parameter.adaptive {
+        Some(Adaptive::Awd(keep)) => Some(Awd::new(keep).expect("in range")),
+        _ => None,
+    });
+    let mut awd = AwdState::default();
     for call in &job.calls {
         let gradients: Vec<_> =
             job.parameters.iter().enumerate().map(|(i, p)| call.gradient(i, p)).collect();
         let mut scale = None;
         if let Some(limit) = call.clip {
-            norm = global_norm(&gradients);
+            norm = global_norm(&job.parameters, &gradients);
             scale = (norm > limit).then_some(limit / norm);
         }
         if call.check && gradients.iter().flatten().flatten().any(|x| !x.is_finite()) {
@@ -28,31 +43,39 @@ pub(crate) fn run(job: &Job) -> Found {
         }
         counts[0] += 1;
         counts[2] = 0;
-        for (inputs, gradient) in inputs.iter_mut().zip(gradients) {
-            inputs.extend(gradient.map(|gradient| Input { lr: call.lr, scale, gradient }));
+        for (matrix, gradient) in matrices.iter_mut().zip(gradients) {
+            matrix.take(gradient, scale);
+        }
+        if let Some(rule) = averages {
+            let whole = |of: fn(&dyn Steps) -> Statistic| {
+                let mut whole = Pairwise::new();
+                whole.extend(matrices.iter().map(|matrix| of(&**matrix)));
+                whole.finish()
+            };
+            awd = rule.update(awd, &whole(|m| m.squares()[0]), &whole(|m| m.squares()[1]));
+        }
+        for matrix in &mut matrices {
+            matrix.step(call, awd);
         }
     }
-    let states = job
-        .parameters
-        .iter()
-        .zip(inputs)
-        .map(|(parameter, inputs)| {
-            if parameter.wide {
-                with_base::<f64, _>(&parameter.case, Runner { parameter, inputs: &inputs })
-            } else {
-                with_base::<f32, _>(&parameter.case, Runner { parameter, inputs: &inputs })
-            }
-        })
-        .collect();
-    Found { counts, norm, states }
+    let states = matrices.iter().map(|matrix| matrix.state()).collect();
+    Found { counts, norm, awd: awd.factor(), states }
 }
 
 /// √Σg² in the order of the chunks, f32 gradients exact in f64. A parameter without a gradient counts as neutral
 /// chunks of the tree.
-fn global_norm(gradients: &[Option<Vec<f64>>]) -> f64 {
+fn global_norm(parameters: &[Parameter], gradients: &[Option<Vec<f64>>]) -> f64 {
     let mut whole = Pairwise::new();
-    for gradient in gradients.iter().flatten() {
-        whole.extend(gradient.chunks(CHUNK).map(|chunk| measure(&L2, chunk)));
+    for (parameter, gradient) in parameters.iter().zip(gradients) {
+        match gradient {
+            Some(gradient) => {
+                whole.extend(gradient.chunks(CHUNK).map(|chunk| measure(&L2, chunk)));
+            }
+            None => {
+                let chunks = parameter.case.n.div_ceil(CHUNK);
+                whole.extend(std::iter::repeat_n(Statistic::NEUTRAL, chunks));
+            }
+        }
     }
     match whole.finish() {
         Statistic::Sum { total, .. } => total.sqrt(),
@@ -60,56 +83,173 @@ fn global_norm(gradients: &[Option<Vec<f64>>]) -> f64 {
     }
 }
 
-/// What one parameter gets of a call that steps.
-#[derive(Clone, Debug)]
-struct Input {
-    lr: f64,
-    scale: Option<f64>,
-    gradient: Vec<f64>,
+/// One parameter over the calls, whatever its type and its base.
+trait Steps {
+    /// The gradient of the next step, scaled by clipping.
+    fn take(&mut self, gradient: Option<Vec<f64>>, scale: Option<f64>);
+
+    /// Σw² and Σ(∇w)² of the next step for AWD: of no elements, where it is not under that rule or has no gradient.
+    fn squares(&self) -> [Statistic; 2];
+
+    fn step(&mut self, call: &Call, awd: AwdState);
+
+    fn state(&self) -> State;
 }
 
-struct Runner<'a> {
-    parameter: &'a Parameter,
-    inputs: &'a [Input],
+/// The scalars of a step.
+trait Scalars<T: Real, const M: usize> {
+    type Step: BaseRule<T, M> + Sync;
+
+    fn at(&mut self, t: u64, lr: f64, decay: f64, gradient: &[T]) -> Self::Step;
+
+    fn amos(&self) -> AmosState {
+        AmosState::default()
+    }
 }
 
-impl<T: Real> WithBase<T> for Runner<'_> {
-    type Output = State;
+struct Scaled<B>(B);
 
-    fn call<B: Base<T, M>, const M: usize>(self, base: B) -> State
-    where
-        B::Step: Sync,
-    {
-        let Self { parameter, inputs } = self;
-        let mut theta: Vec<T> = parameter.initial().into_iter().map(T::from_f64).collect();
-        let mut moments: [Vec<T>; M] = std::array::from_fn(|_| vec![T::ZERO; theta.len()]);
-        let mut constraint: Option<Constraint<AnyRegularizer>> = parameter.constraint();
-        for (t, Input { lr, scale, gradient }) in (1..).zip(inputs) {
-            let lr = lr * parameter.lr_factor;
-            let mut gradient: Vec<T> = gradient.iter().map(|&x| T::from_f64(x)).collect();
-            if let &Some(scale) = scale {
-                Correction::Scale { scale, center: 0.0 }.apply(&mut gradient);
-            }
-            let shard =
-                Shard::new(&mut theta, &gradient, moments.each_mut().map(Vec::as_mut_slice))
-                    .expect("equal lengths");
-            match &mut constraint {
-                Some(constraint) => constrained_step(constraint, &base.at(t, lr), lr, shard),
-                None => base_step(&base.at(t, lr), shard),
+impl<T: Real, B: Base<T, M, Step: Sync> + ScaleDecay, const M: usize> Scalars<T, M> for Scaled<B> {
+    type Step = B::Step;
+
+    fn at(&mut self, t: u64, lr: f64, decay: f64, _gradient: &[T]) -> B::Step {
+        self.0.scale_decay(decay).at(t, lr)
+    }
+}
+
+struct Own {
+    rule: Amos,
+    eta: f64,
+    state: AmosState,
+}
+
+impl<T: Real, const M: usize> Scalars<T, M> for Own
+where
+    AmosStep<T>: BaseRule<T, M>,
+{
+    type Step = AmosStep<T>;
+
+    fn at(&mut self, t: u64, lr: f64, _decay: f64, gradient: &[T]) -> AmosStep<T> {
+        let step;
+        (self.state, step) = self.rule.step(self.state, t, lr, self.eta, &measure(&L2, gradient));
+        step
+    }
+
+    fn amos(&self) -> AmosState {
+        self.state
+    }
+}
+
+/// A parameter before its first step.
+fn start<'a, T: Real + 'a>(parameter: &'a Parameter) -> Box<dyn Steps + 'a> {
+    let rule = parameter.rule();
+    let adam = |config| Adam::new(config).expect("in range");
+    match (rule.kind, rule.after) {
+        (Kind::Sgd(config), _) => {
+            Matrix::<T, _, 0>::start(parameter, Scaled(Sgd::new(config).expect("in range")))
+        }
+        (Kind::Momentum(config), _) => {
+            Matrix::<T, _, 1>::start(parameter, Scaled(Momentum::new(config).expect("in range")))
+        }
+        (Kind::Adam(config), None) => Matrix::<T, _, 2>::start(parameter, Scaled(adam(config))),
+        (Kind::Adam(config), Some(decay)) => {
+            let decayed = Decayed::new(adam(config), decay).expect("in range");
+            Matrix::<T, _, 2>::start(parameter, Scaled(decayed))
+        }
+        (Kind::AmsGrad(config), None) => {
+            Matrix::<T, _, 3>::start(parameter, Scaled(AmsGrad(adam(config))))
+        }
+        (Kind::AmsGrad(config), Some(decay)) => {
+            let decayed = Decayed::new(AmsGrad(adam(config)), decay).expect("in range");
+            Matrix::<T, _, 3>::start(parameter, Scaled(decayed))
+        }
+        (Kind::Amos(config), _) => {
+            let rule = Amos::new(config).expect("in range");
+            let eta = parameter.amos.expect("a parameter under Amos").1;
+            let own = Own { rule, eta, state: AmosState::default() };
+            if config.momentum > 0.0 {
+                Matrix::<T, _, 1>::start(parameter, own)
+            } else {
+                Matrix::<T, _, 0>::start(parameter, own)
             }
         }
+    }
+}
+
+struct Matrix<'a, T, S, const M: usize> {
+    parameter: &'a Parameter,
+    scalars: S,
+    theta: Vec<T>,
+    moments: [Vec<T>; M],
+    constraint: Option<Constraint<AnyRegularizer>>,
+    gradient: Option<Vec<T>>,
+    t: u64,
+}
+
+impl<'a, T: Real + 'a, S: Scalars<T, M> + 'a, const M: usize> Matrix<'a, T, S, M> {
+    fn start(parameter: &'a Parameter, scalars: S) -> Box<dyn Steps + 'a> {
+        let theta: Vec<T> = parameter.initial().into_iter().map(T::from_f64).collect();
+        let moments = std::array::from_fn(|_| vec![T::ZERO; theta.len()]);
+        let constraint = parameter.constraint();
+        Box::new(Self { parameter, scalars, theta, moments, constraint, gradient: None, t: 0 })
+    }
+}
+
+impl<T: Real, S: Scalars<T, M>, const M: usize> Steps for Matrix<'_, T, S, M> {
+    fn take(&mut self, gradient: Option<Vec<f64>>, scale: Option<f64>) {
+        self.gradient = gradient.map(|gradient| {
+            let mut gradient: Vec<T> = gradient.into_iter().map(T::from_f64).collect();
+            if let Some(scale) = scale {
+                Correction::Scale { scale, center: 0.0 }.apply(&mut gradient);
+            }
+            gradient
+        });
+    }
+
+    fn squares(&self) -> [Statistic; 2] {
+        match (&self.gradient, self.parameter.adaptive) {
+            (Some(gradient), Some(Adaptive::Awd(_))) => {
+                [measure(&L2, &self.theta), measure(&L2, gradient)]
+            }
+            _ => [Statistic::NEUTRAL; 2],
+        }
+    }
+
+    fn step(&mut self, call: &Call, awd: AwdState) {
+        let Self { parameter, scalars, theta, moments, constraint, .. } = self;
+        let Some(gradient) = &self.gradient else { return };
+        self.t += 1;
+        let lr = call.lr * parameter.lr_factor;
+        let decay = match parameter.adaptive {
+            Some(Adaptive::Awd(_)) => call.decay * awd.factor(),
+            _ => call.decay,
+        };
+        let step = scalars.at(self.t, lr, decay, gradient);
+        let shard = Shard::new(theta, gradient, moments.each_mut().map(Vec::as_mut_slice))
+            .expect("equal lengths");
+        match (constraint, parameter.adaptive) {
+            (Some(constraint), _) => constrained_step(constraint, &step, lr, shard),
+            (None, Some(Adaptive::AdaDecay(config))) => {
+                let rule = AdaDecay::new(config).expect("in range").scale_decay(call.decay);
+                base_step(&rule.before(step, lr, &magnitudes(gradient)), shard);
+            }
+            (None, _) => base_step(&step, shard),
+        }
+    }
+
+    fn state(&self) -> State {
         let plain = |values: &[T]| values.iter().map(|&x| Real::to_f64(x)).collect::<Vec<f64>>();
-        let theta = plain(&theta);
-        let stepped = !inputs.is_empty();
-        let low = parameter.low.filter(|_| stepped);
+        let theta = plain(&self.theta);
+        let low = self.parameter.low.filter(|_| self.t > 0);
         let halves = low.map(|low| theta.iter().map(|&x| low.value(low.bits(x))).collect());
         let unused = || vec![0.0; theta.len()];
-        let moment = |i: usize| moments.get(i).map_or_else(unused, |moment| plain(moment));
+        let moment = |i: usize| self.moments.get(i).map_or_else(unused, |moment| plain(moment));
         let arrays = [moment(0), moment(1), moment(2), halves.unwrap_or_default()];
         let [first, second, third, low] = arrays;
         State {
-            steps: inputs.len() as u64,
-            constraint,
+            steps: self.t,
+            constraint: self.constraint,
+            amos: self.scalars.amos(),
             arrays: [theta.clone(), first, second, third, low],
         }
     }

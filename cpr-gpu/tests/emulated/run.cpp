@@ -78,6 +78,8 @@ static void job() {
     for (u64 i = 0; i < tensor_count; ++i) {
         u64 wide = word(), low_kind = word(), elements = word(), set = word(), record = word();
         u64 shift = word();
+        double eta = 0.0;
+        words(&eta, 1);
         size_t width = wide ? 8 : 4;
         Buffer own(width, shift, elements);
         own.read();
@@ -85,7 +87,7 @@ static void job() {
                               Buffer(width, shift, elements), Buffer(width, shift, elements),
                               Buffer(2, shift, low_kind ? elements : 0)});
         Tensor tensor = {0, {0, 0, 0}, 0, low_kind, wide, elements, set, record, pieces.size(),
-                         (elements + CHUNK - 1) / CHUNK, tile_table.size()};
+                         (elements + CHUNK - 1) / CHUNK, tile_table.size(), eta};
         for (u64 tile = 0; record && tensor.pieces > TILE && tile * TILE < tensor.pieces; ++tile) {
             tile_table.push_back(i | tile << 32);
         }
@@ -94,7 +96,7 @@ static void job() {
     }
     vector<Record> records(record_count);
     words(records.data(), record_count);
-    bool any_wide = false, any_narrow = false;
+    bool any_wide = false, any_narrow = false, averages = false, observes = false;
     for (u64 i = 0; i < tensor_count; ++i) {
         Tensor& tensor = tensors[i];
         Parameter& own = parameters[i];
@@ -104,15 +106,22 @@ static void job() {
         tensor.moments[2] = (u64)own.top.data();
         tensor.low = tensor.low_kind ? (u64)own.low.data() : 0;
         (tensor.wide ? any_wide : any_narrow) = true;
+        averages = averages || measure_of(sets[tensor.set], WEIGHTS) != NO_REGULARIZER;
+        observes = observes || measure_of(sets[tensor.set], GRADIENTS) != NO_REGULARIZER;
     }
     vector<u64> steps(tensor_count);
     vector<Plan> plans(tensor_count);
     vector<Correction> corrections(tensor_count);
-    vector<Statistic> partials(pieces.size() + 1), tops(pieces.size() / TILE + 1 + tile_table.size());
+    vector<Statistic> seen(tensor_count);
+    vector<AmosState> amos(tensor_count);
+    // As src/kernel.rs has them: `average` needs one a parameter, however few the chunks.
+    vector<Statistic> partials(pieces.size() > tensor_count ? pieces.size() : tensor_count);
+    vector<Statistic> tops(pieces.size() / TILE + 1 + tile_table.size());
     Clock clock = {};
     Board board = {tensors.data(),     sets.data(),    pieces.data(), tile_table.data(), steps.data(),
                    plans.data(),       corrections.data(), records.data(), partials.data(),
-                   tops.data(),        &clock,         pieces.size(),   set_count};
+                   tops.data(),        &clock,         seen.data(),     amos.data(),
+                   pieces.size(),      set_count,      tensor_count};
     launch(1, [&] { prepare(board); });
 
     for (u64 attempt = 1; attempt <= calls; ++attempt) {
@@ -122,6 +131,7 @@ static void job() {
         words(&call.limit, 1);
         call.check = word();
         call.clip = word();
+        words(&call.decay, 1);
         vector<Buffer> gradients;
         vector<u64> kinds;
         for (u64 i = 0; i < tensor_count; ++i) {
@@ -155,14 +165,25 @@ static void job() {
         }
         if (call.clip) launch((pieces.size() + TILE - 1) / TILE, [&] { squares(board); });
         launch(1, [&] { settle(board, call); });
+        for (u64 kind : {(u64)WEIGHTS, (u64)GRADIENTS}) {
+            if (kind == WEIGHTS ? !averages : !observes) continue;
+            call.observe = kind;
+            for (size_t w = 0; w < windows.size(); ++w) {
+                Window& window = windows[w];
+                window.observe = kind;
+                if (any_narrow) launch(counts[w], [&] { observe_f32(board, window); });
+                if (any_wide) launch(counts[w], [&] { observe_f64(board, window); });
+                launch(window.tensors, [&] { gather(board, window); });
+            }
+            if (averages) launch(1, [&] { average(board, call); });
+        }
         for (const Window& window : windows) {
             launch((window.tensors + BLOCK - 1) / BLOCK, [&] { begin(board, window); });
         }
         typedef void (*Step)(const Board, const Window);
-        const Step all[] = {step_f32_sgd,  step_f32_momentum,  step_f32_adam,  step_f32_amsgrad,
-                            full_f32_sgd,  full_f32_momentum,  full_f32_adam,  full_f32_amsgrad,
-                            step_f64_sgd,  step_f64_momentum,  step_f64_adam,  step_f64_amsgrad,
-                            full_f64_sgd,  full_f64_momentum,  full_f64_adam,  full_f64_amsgrad};
+#define BASES(form)                                                                           \
+    form##_sgd, form##_momentum, form##_adam, form##_amsgrad, form##_amos, form##_amos_momentum
+        const Step all[] = {BASES(step_f32), BASES(full_f32), BASES(step_f64), BASES(full_f64)};
         for (size_t w = 0; w < windows.size(); ++w) {
             for (Step step : all) launch(counts[w], [&] { step(board, windows[w]); });
         }
@@ -175,6 +196,7 @@ static void job() {
     put(&clock, sizeof clock);
     put(steps.data(), 8 * steps.size());
     put(records.data(), sizeof(Record) * records.size());
+    put(amos.data(), sizeof(AmosState) * amos.size());
     for (Parameter& own : parameters) {
         for (Buffer* buffer : {&own.theta, &own.m, &own.v, &own.top, &own.low}) buffer->write();
     }
