@@ -17,7 +17,7 @@ awk '
   /Used [0-9]+ registers/ {
     match($0, /Used [0-9]+/); registers = substr($0, RSTART + 5, RLENGTH - 5)
     shared = 0; if (match($0, /[0-9]+ bytes smem/)) { shared = substr($0, RSTART, RLENGTH); sub(/ .*/, "", shared) }
-    printf "%-20s %3d registers, %5d bytes shared, %d of stack, %d spilled\n", name, registers, shared, stack, stores + loads
+    printf "%-23s %3d registers, %5d bytes shared, %d of stack, %d spilled\n", name, registers, shared, stack, stores + loads
     count++; bad += (stack + stores + loads > 0)
   }
   END { if (!count) { print "no kernel in the report"; exit 1 } printf "%d kernels, %d with a stack or a spill\n", count, bad; exit bad > 0 }
