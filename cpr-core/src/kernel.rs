@@ -73,6 +73,11 @@ where
         });
 
         for (theta, grad) in thetas.iter_mut().zip(grads) {
+            if const { M == 0 } {
+                // So short a body LLVM takes for several blocks at once, gathers what belongs together and scatters it:
+                // three times the instructions.
+                core::hint::black_box(&*theta);
+            }
             let stored = rows.each_mut().map(Iterator::next);
             let mut local = [[T::ZERO; LANES]; M];
             for (local, stored) in local.iter_mut().zip(&stored) {
