@@ -66,7 +66,7 @@ fn gradients(vars: &[(String, Var)], step: u64) -> GradStore {
     for (index, (_, var)) in vars.iter().enumerate() {
         let stream = 100 + 10 * step + index as u64;
         let values = values::<f64>(stream, var.elem_count(), 0.5);
-        let tensor = Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap();
+        let tensor = Tensor::from_vec(values, var.shape(), var.device()).unwrap();
         store.insert(var, tensor.to_dtype(var.dtype()).unwrap());
     }
     store
