@@ -3,7 +3,10 @@
 use candle_core::{DType, Var};
 use cpr_core::{
     AnyRegularizer, Constraint, ConstraintRule,
-    base::{AdaDecay, Adam, Amos, AmosState, AmsGrad, Awd, Decayed, ModelScale, Momentum, Sgd},
+    base::{
+        AdaDecay, Adam, Amos, AmosState, AmsGrad, Awd, Decayed, ModelScale, Momentum, Sgd,
+        WeightDecay,
+    },
 };
 
 /// A base optimizer, chosen at run time; validated.
@@ -26,6 +29,17 @@ pub enum Base {
 }
 
 impl Base {
+    /// Whether it has a decay of its own, whatever its strength.
+    pub(crate) const fn decays(&self) -> bool {
+        let decay = match self {
+            Self::Sgd(rule) => rule.config().weight_decay,
+            Self::Momentum(rule) => rule.config().weight_decay,
+            Self::Adam(rule) | Self::AmsGrad(AmsGrad(rule)) => rule.config().weight_decay,
+            Self::DecayedAdam(_) | Self::DecayedAmsGrad(_) | Self::Amos(..) => return true,
+        };
+        !matches!(decay, WeightDecay::None)
+    }
+
     /// The names of its moments in a checkpoint (torch's), in the order of the rule; each is as long as the parameter.
     #[must_use]
     pub const fn moments(&self) -> &'static [&'static str] {
@@ -43,15 +57,13 @@ impl Base {
 }
 
 /// A decay that every step makes anew, from what whole parameters and their gradients are like.
-///
-/// It stands beside no constraint, and beside no base that decays after its step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Adaptive {
     /// The decay of the base is times the average of ‖∇w‖/‖w‖, over all parameters of the optimizer that have this rule;
     /// all of them have the same.
     Awd(Awd),
-    /// A decay for each element before the step of a base that does not decay, by the magnitudes of the gradients of its
-    /// parameter.
+    /// A decay for each element before the step, by the magnitudes of the gradients of its parameter. It stands beside no
+    /// constraint, and the base has no decay of its own.
     AdaDecay(AdaDecay),
 }
 

@@ -64,7 +64,7 @@ pub mod state;
 pub use accumulate::Accumulator;
 pub use engine::{Counters, Outcome, Path};
 pub use error::Error;
-pub use group::{Adaptive, Base};
+pub use group::Base;
 pub use grouping::{Groups, Override};
 pub use optim::{
     Adam, AdamCpr, AdamW, Builder, Optim, PAdam, ParamsAdam, ParamsAdamCpr, ParamsAdamW,

@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-const LENGTHS: [usize; 6] = [0, 1, 15, 16, 33, 200];
+/// Around a block, and over the strips of a chunk.
+const LENGTHS: [usize; 7] = [0, 1, 15, 16, 33, 200, 1041];
 
 fn values<T: Real>(n: usize, seed: f64) -> Vec<T> {
     (0..n).map(|i| T::from_f64(libm::sin(seed + 0.7 * count(i)) * 0.3)).collect()

@@ -313,8 +313,8 @@ const fn conflict(spec: &GroupSpec) -> Option<&'static str> {
         (Base::Amos(..), None) if spec.constraint.is_some() => {
             Some("Amos, which decays by its own rule, and a constraint")
         }
-        (Base::DecayedAdam(_) | Base::DecayedAmsGrad(_), Some(Adaptive::AdaDecay(_))) => {
-            Some("AdaDecay and a decay after the step")
+        (base, Some(Adaptive::AdaDecay(_))) if base.decays() => {
+            Some("AdaDecay and a base that decays too")
         }
         (_, Some(Adaptive::AdaDecay(_))) if spec.constraint.is_some() => {
             Some("AdaDecay and a constraint")

@@ -241,6 +241,59 @@ fn a_factor_of_zero_is_the_base_without_its_decay() {
     }
 }
 
+/// What is not in a step has no part in its norms, and a step that is skipped leaves every number as it was.
+#[test]
+fn parameters_without_a_gradient_and_skipped_steps_change_nothing() {
+    let squares = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>();
+    let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    for (name, rules) in all() {
+        let vars = variables(DType::F64);
+        let mut optimizer = Optim::builder(rules)
+            .strict(Strict::except(["c.*"]).unwrap())
+            .from_named(vars.clone())
+            .unwrap();
+        optimizer.apply(&gradients(&vars, 0)).unwrap();
+        let state = |optimizer: &Optim<Rules>| -> Vec<_> {
+            vars.iter().map(|(name, _)| optimizer.state_of(name).unwrap()).collect()
+        };
+        let average = |optimizer: &Optim<Rules>| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state.safetensors");
+            optimizer.save(&path).unwrap();
+            let meta = Checkpoint::read(&path).unwrap().meta;
+            meta.optimizer.unwrap().hyperparameters["awd_average"].as_f64()
+        };
+        let (before, first) = (state(&optimizer), average(&optimizer));
+
+        let mut bad = gradients(&vars, 1);
+        let (_, poisoned) = &vars[1];
+        bad.insert(poisoned, Tensor::full(f64::NAN, poisoned.shape(), &Device::Cpu).unwrap());
+        assert!(matches!(optimizer.apply(&bad).unwrap(), Outcome::Skipped { .. }));
+        assert_eq!((&state(&optimizer), average(&optimizer)), (&before, first), "{name}");
+
+        // Without `c.weight`: of the regularised matrices a.weight and b.weight are left.
+        let all_grads = gradients(&vars, 2);
+        let mut grads = GradStore::default();
+        let (mut weights, mut squared) = (0.0, 0.0);
+        for (index, (_, var)) in vars.iter().enumerate().filter(|(index, _)| *index != 3) {
+            let grad = all_grads.get(var).unwrap();
+            grads.insert(var, grad.clone());
+            if index < 2 {
+                weights += squares(&flat(var));
+                squared += squares(&flat(grad));
+            }
+        }
+        assert_eq!(optimizer.apply(&grads).unwrap(), Outcome::Stepped);
+        let after = state(&optimizer);
+        assert_eq!(after[3], before[3], "{name}: c.weight");
+        assert_ne!(after[0], before[0], "{name}: a.weight");
+        if let (Some(first), Some(own)) = (first, average(&optimizer)) {
+            let expected = 0.4 * first + 0.6 * (squared / weights).sqrt();
+            assert!((own - expected).abs() < 1e-12 * expected, "{name}: {own} not {expected}");
+        }
+    }
+}
+
 #[test]
 fn half_precision_steps_its_f32_masters() {
     for (name, rules) in all() {
@@ -313,6 +366,8 @@ fn two_rules_for_one_parameter_are_refused_by_name() {
         Rules { decay: elements, ..amos(0.0) },
         Rules { decay: find("awd").decay, ..amos(0.0) },
         Rules { decay: elements, ..find("padam") },
+        Rules { decay: elements, ..find("adamw") },
+        Rules { decay: elements, ..find("coupled sgd") },
     ] {
         let refused = Optim::builder(rules).from_named(variables(DType::F32)).unwrap_err();
         assert!(matches!(refused, Error::Decay { .. }), "{refused}");

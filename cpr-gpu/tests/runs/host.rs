@@ -49,7 +49,12 @@ fn apart(flags: &str) -> (f64, f64) {
     let mut candle = Grokking::new(config.clone()).unwrap();
     assert_eq!(theta(candle.weights()), host.weights().theta, "the same start");
     let mut largest = 0.0_f64;
-    for step in 1..=100 {
+    for step in 1..=100_u32 {
+        // As a schedule of the decay would.
+        let factor = 1.0 - f64::from(step) / 120.0;
+        host.weights_mut().scale_decay(factor);
+        candle.weights_mut().scale_decay(factor);
+        let step = u64::from(step);
         assert_eq!(host.step(step, config.keys.optim.lr).unwrap(), Step::Taken);
         assert_eq!(candle.step(step, config.keys.optim.lr).unwrap(), Step::Taken);
         assert_eq!(host.cursor(), candle.cursor());
