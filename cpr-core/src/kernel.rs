@@ -24,6 +24,13 @@ struct Step<'a, T: Real, B, S, O: Observer<T>, const M: usize> {
     shard: Shard<'a, T, M>,
 }
 
+impl<'a, T: Real, B, S, const M: usize> Step<'a, T, B, S, Unobserved, M> {
+    /// Without a measure.
+    const fn alone(base: B, shrink: S, shard: Shard<'a, T, M>) -> Self {
+        Self { base, shrink, observer: Unobserved, lanes: (), shard }
+    }
+}
+
 impl<T, B, S, O, const M: usize> Step<'_, T, B, S, O, M>
 where
     T: Real,
@@ -166,26 +173,12 @@ where
         (stopped, lanes) = dispatch::run_at(level, step);
     } else {
         for mut strip in shard.cut::<WIDE_STRIP>() {
-            stopped += step(level, (base, shrink), strip.reborrow());
+            let step = Step::alone(base, shrink, strip.reborrow());
+            stopped += dispatch::run_at(level, step).0;
             lanes = dispatch::run_at(level, Add { observer, lanes, theta: strip.theta });
         }
     }
     Observed { statistic: observer.fold(lanes, count), stopped }
-}
-
-/// The base step of a strip and a short correction.
-fn step<T, B, S, const M: usize>(
-    level: Level,
-    (base, shrink): (B, S),
-    shard: Shard<'_, T, M>,
-) -> u64
-where
-    T: Real,
-    B: BaseRule<T, M>,
-    S: Shrink<T>,
-{
-    let (observer, lanes) = (Unobserved, ());
-    dispatch::run_at(level, Step { base, shrink, observer, lanes, shard }).0
 }
 
 /// The base step of a strip, what finishes it, and its correction, one after the other.
@@ -205,7 +198,8 @@ where
     for (copy, &element) in before.iter_mut().zip(&*theta) {
         *copy = element;
     }
-    step(level, (base, Unmoved), Shard { theta: &mut *theta, grad, moments });
+    let shard = Shard { theta: &mut *theta, grad, moments };
+    dispatch::run_at(level, Step::alone(base, Unmoved, shard));
     if const { B::FINISHES } {
         dispatch::run_at(level, Finish { base, before, theta });
     }

@@ -132,7 +132,7 @@ struct Window {
 };
 static_assert(sizeof(Window) + sizeof(Board) <= 4096, "kernel arguments");
 
-// The words that src/kernel.rs and src/cuda/layout.rs count.
+// The words that src/kernel.rs, src/cuda/fused.rs and src/cuda/layout.rs count.
 static_assert(sizeof(Tensor) == 8 * 14 && sizeof(Set) == 8 * 25 && sizeof(Plan) == 8 * 21, "words");
 static_assert(sizeof(Correction) == 8 * 4 && sizeof(Statistic) == 8 * 3, "words");
 static_assert(sizeof(AmosState) == 8 * 2, "words");

@@ -3,11 +3,9 @@
 use candle_core::{DType, Var};
 use cpr_core::{
     AnyRegularizer, Constraint, ConstraintRule,
-    base::{
-        AdaDecay, Adam, Amos, AmosState, AmsGrad, Awd, Decayed, ModelScale, Momentum, Sgd,
-        WeightDecay,
-    },
+    base::{Adam, Amos, AmosState, AmsGrad, Decayed, ModelScale, Momentum, Sgd, WeightDecay},
 };
+use cpr_host::optim::{BaseSpec, DecayRule};
 
 /// A base optimizer, chosen at run time; validated.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +24,20 @@ pub enum Base {
     DecayedAmsGrad(Decayed<AmsGrad>),
     /// Amos for a parameter of this scale: no moments, or one for its momentum, and v and b of the whole parameter.
     Amos(Amos, ModelScale),
+}
+
+impl From<BaseSpec> for Base {
+    /// The same rule; the scale of an Amos is for the optimizer's builder to fill in.
+    fn from(base: BaseSpec) -> Self {
+        match base {
+            BaseSpec::Sgd(rule) => Self::Sgd(rule),
+            BaseSpec::Momentum(rule) => Self::Momentum(rule),
+            BaseSpec::Adam(rule) => Self::Adam(rule),
+            BaseSpec::AmsGrad(rule) => Self::AmsGrad(rule),
+            BaseSpec::DecayedAdam(rule) => Self::DecayedAdam(rule),
+            BaseSpec::Amos(rule) => Self::Amos(rule, ModelScale::Bias),
+        }
+    }
 }
 
 impl Base {
@@ -56,17 +68,6 @@ impl Base {
     }
 }
 
-/// A decay that every step makes anew, from what whole parameters and their gradients are like.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Adaptive {
-    /// The decay of the base is times the average of ‖∇w‖/‖w‖, over all parameters of the optimizer that have this rule;
-    /// all of them have the same.
-    Awd(Awd),
-    /// A decay for each element before the step, by the magnitudes of the gradients of its parameter. It stands beside no
-    /// constraint, and the base has no decay of its own.
-    AdaDecay(AdaDecay),
-}
-
 /// How the parameters of one group are stepped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GroupSpec {
@@ -76,8 +77,9 @@ pub struct GroupSpec {
     pub lr_factor: f64,
     /// The bound of each of its matrices, if there is one.
     pub constraint: Option<ConstraintRule<AnyRegularizer>>,
-    /// The decay that follows the gradients, if there is one.
-    pub adaptive: Option<Adaptive>,
+    /// How the decay changes from step to step. Under AWD the average is over all parameters of the optimizer that have it;
+    /// all of them have the same. AdaDecay stands beside no constraint, over a base that does not decay.
+    pub decay_rule: DecayRule,
 }
 
 /// One trainable parameter: a variable, how it is stepped, and its constraint as it stands before the first step.

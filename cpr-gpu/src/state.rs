@@ -15,7 +15,7 @@ use cpr_host::{
         Checkpoint, CheckpointWriter, Element, Meta, NonFinite, OptimizerMeta, Policy, TensorData,
         Tensors,
     },
-    optim::AMOS,
+    optim::{AMOS, AWD_AVERAGE},
 };
 use serde_json::{Map, Value, json};
 
@@ -112,9 +112,8 @@ fn data(values: &Values) -> TensorData<'_> {
     }
 }
 
-/// The keys of the optimizer section: counts, and the average of AWD.
+/// The key of the counts in the optimizer section.
 const FEWER_STEPS: &str = "fewer_steps";
-const AWD_AVERAGE: &str = "awd_average";
 
 impl<P: Params> Optim<P> {
     /// The whole state: weights, moments, constraints, counts, frozen variables.

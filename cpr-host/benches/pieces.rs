@@ -42,14 +42,20 @@ fn observed(regularizer: AnyRegularizer) -> Observed {
     Observed { statistic: measure(&regularizer, &values(0.02)), stopped: 0 }
 }
 
-/// `step` on a chunk and `M` moments.
+/// `step` on a chunk and `M` moments; every so many elements one has had no gradient for so long that its moments are
+/// subnormal.
 fn on_chunk<const M: usize>(
     group: &mut Group<'_>,
     name: &str,
+    idle: Option<usize>,
     mut step: impl FnMut(u64, Shard<'_, f32, M>),
 ) {
-    let (mut theta, grad) = (values(0.02), values(0.01));
+    let (mut theta, mut grad) = (values(0.02), values(0.01));
     let mut moments: [Vec<f32>; M] = std::array::from_fn(|_| vec![1e-4; CHUNK]);
+    for at in (0..CHUNK).step_by(idle.unwrap_or(CHUNK)).skip(1) {
+        grad[at] = 0.0;
+        moments.iter_mut().for_each(|moment| moment[at] = 1e-40);
+    }
     let mut t = 0;
     group.bench_function(name, |bencher| {
         bencher.iter(|| {
@@ -61,7 +67,7 @@ fn on_chunk<const M: usize>(
 }
 
 fn base<const M: usize>(group: &mut Group<'_>, name: &str, base: &impl Base<f32, M>) {
-    on_chunk(group, name, |t, shard| base_step(&base.at(t, LR), shard));
+    on_chunk(group, name, None, |t, shard| base_step(&base.at(t, LR), shard));
 }
 
 fn bases(criterion: &mut Criterion) {
@@ -71,6 +77,10 @@ fn bases(criterion: &mut Criterion) {
     let momentum = Momentum::new(MomentumConfig::default()).expect("valid numbers");
     base(&mut group, "momentum", &momentum);
     base(&mut group, "adamw", &adam(WeightDecay::Decoupled(0.1)));
+    let adamw = adam(WeightDecay::Decoupled(0.1));
+    on_chunk(&mut group, "adamw, one in 250 without a gradient", Some(250), |t, shard| {
+        base_step(&adamw.at(t, LR), shard);
+    });
     base(&mut group, "adam, coupled decay", &adam(WeightDecay::Coupled(0.1)));
     base(&mut group, "amsgrad", &AmsGrad(adam(WeightDecay::None)));
     let decays = [
@@ -110,7 +120,7 @@ fn first_passes(criterion: &mut Criterion) {
                 let _ = constraint.update(&observed(measure), LR);
             }
             let first = constraint.begin(LR);
-            on_chunk(&mut group, &format!("{name}{when}"), |t, shard| {
+            on_chunk(&mut group, &format!("{name}{when}"), None, |t, shard| {
                 black_box(first.run(&adam.at(t, LR), shard));
             });
         }

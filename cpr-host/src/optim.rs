@@ -12,7 +12,7 @@ mod spec;
 mod state;
 
 pub use spec::{BaseSpec, DecayRule, OptimizerSpec};
-pub use state::{AMOS, OptimizerState, StateError, constraint_of, take_amos};
+pub use state::{AMOS, AWD_AVERAGE, OptimizerState, StateError, constraint_of, take_amos};
 
 use std::ops::Range;
 

@@ -15,7 +15,7 @@ use cpr_core::{
     AnyRegularizer, Constraint, Merge, Pairwise, Statistic,
     base::{Awd, AwdState},
 };
-use cpr_host::parallel::Workers;
+use cpr_host::{optim::DecayRule, parallel::Workers};
 
 use self::{
     gradient::{Gradient, Slice, address},
@@ -24,7 +24,7 @@ use self::{
 use crate::{
     Counters, Error, Outcome, Path,
     engine::{Engine, StepRequest},
-    group::{Adaptive, Parameter, ParameterState},
+    group::{Parameter, ParameterState},
 };
 
 /// Elements up to which consecutive small parameters make one task: less is not worth a hand-over.
@@ -61,9 +61,9 @@ impl CpuEngine {
             slots.push(Slot::new(parameter)?);
         }
         storages.sort_unstable();
-        let awd = slots.iter().find_map(|slot| match slot.adaptive {
-            Some(Adaptive::Awd(rule)) => Some((rule, AwdState::default())),
-            Some(Adaptive::AdaDecay(_)) | None => None,
+        let awd = slots.iter().find_map(|slot| match slot.decay_rule {
+            DecayRule::Awd(rule) => Some((rule, AwdState::default())),
+            DecayRule::AdaDecay(_) | DecayRule::Constant => None,
         });
         let counters = Counters::default();
         Ok(Self { slots, workers, storages, counters, copied: 0, norm: None, awd })
@@ -190,8 +190,8 @@ fn step_inside(
             }
         }
     }
-    if slots.iter().any(Slot::looks) {
-        each(workers, slots, gradients, &|slot, grads| slot.look(workers, grads, scale))?;
+    if slots.iter().any(Slot::observes) {
+        each(workers, slots, gradients, &|slot, grads| slot.observe(workers, grads, scale))?;
     }
     let mut awd_factor = 1.0;
     if let Some((rule, state)) = awd {
@@ -201,9 +201,9 @@ fn step_inside(
         awd_factor = state.factor();
     }
     each(workers, slots, gradients, &|slot, grads| {
-        let decay = match slot.adaptive {
-            Some(Adaptive::Awd(_)) => request.decay * awd_factor,
-            Some(Adaptive::AdaDecay(_)) | None => request.decay,
+        let decay = match slot.decay_rule {
+            DecayRule::Awd(_) => request.decay * awd_factor,
+            DecayRule::AdaDecay(_) | DecayRule::Constant => request.decay,
         };
         slot.step(workers, request.lr, grads, scale, decay)
     })?;
@@ -219,8 +219,8 @@ fn awd_total(
     let mut whole = Pairwise::new();
     // The others stand in it as nothing, as they do on the host: the same tree, the same bits.
     whole.extend(slots.iter().zip(gradients).map(|(slot, gradient)| {
-        match (slot.adaptive, gradient) {
-            (Some(Adaptive::Awd(_)), Some(_)) => of(slot),
+        match (slot.decay_rule, gradient) {
+            (DecayRule::Awd(_), Some(_)) => of(slot),
             _ => Statistic::NEUTRAL,
         }
     }));

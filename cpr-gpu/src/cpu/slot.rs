@@ -7,7 +7,7 @@ use cpr_core::{
     AnyRegularizer, CHUNK, Constraint, L2, Merge, Observed, Pairwise, Real, Statistic,
     base::magnitudes, measure,
 };
-use cpr_host::parallel::Workers;
+use cpr_host::{optim::DecayRule, parallel::Workers};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     passes,
     rule::{Amos, Rule, Step},
 };
-use crate::group::{Adaptive, Parameter, ParameterState, Values};
+use crate::group::{Parameter, ParameterState, Values};
 
 /// The state in the type of master weights.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Slot {
     pub(super) constraint: Option<Constraint<AnyRegularizer>>,
     /// One place for each chunk.
     pub(super) observed: Vec<Observed>,
-    pub(super) adaptive: Option<Adaptive>,
+    pub(super) decay_rule: DecayRule,
     /// What the rule needs of the gradient before the step, and under AWD of the weights: of the whole parameter.
     pub(super) seen: Statistic,
     pub(super) weights: Statistic,
@@ -59,7 +59,7 @@ impl Slot {
             elements,
             constraint,
             observed: vec![Observed::NEUTRAL; elements.div_ceil(CHUNK)],
-            adaptive: spec.adaptive,
+            decay_rule: spec.decay_rule,
             seen: Statistic::NEUTRAL,
             weights: Statistic::NEUTRAL,
             lr_factor: spec.lr_factor,
@@ -84,9 +84,9 @@ impl Slot {
             lr: lr * self.lr_factor,
             scale,
             decay,
-            elements: match self.adaptive {
-                Some(Adaptive::AdaDecay(rule)) => Some(rule),
-                Some(Adaptive::Awd(_)) | None => None,
+            elements: match self.decay_rule {
+                DecayRule::AdaDecay(rule) => Some(rule),
+                DecayRule::Awd(_) | DecayRule::Constant => None,
             },
             seen: self.seen,
             constraint: self.constraint.as_mut(),
@@ -101,35 +101,35 @@ impl Slot {
         workers: &Workers,
         grads: Slice<'_>,
     ) -> candle_core::Result<()> {
-        observe(workers, grads, None, Look::Squares, &mut self.observed);
+        measure_chunks(workers, grads, None, Quantity::Squares, &mut self.observed);
         Ok(())
     }
 
-    /// Takes from the whole gradient, and from the weights, what the rule needs before its step.
-    pub(super) fn look(
+    /// Measures the whole gradient, and the weights, where the rule needs that before its step.
+    pub(super) fn observe(
         &mut self,
         workers: &Workers,
         grads: Slice<'_>,
         scale: Option<f64>,
     ) -> candle_core::Result<()> {
-        let what = match self.adaptive {
-            Some(Adaptive::AdaDecay(_)) => Look::Magnitudes,
-            Some(Adaptive::Awd(_)) => Look::Squares,
-            None if self.amos().is_some() => Look::Squares,
-            None => return Ok(()),
+        let what = match self.decay_rule {
+            DecayRule::AdaDecay(_) => Quantity::Magnitudes,
+            DecayRule::Awd(_) => Quantity::Squares,
+            DecayRule::Constant if self.amos().is_some() => Quantity::Squares,
+            DecayRule::Constant => return Ok(()),
         };
-        observe(workers, grads, scale, what, &mut self.observed);
+        measure_chunks(workers, grads, scale, what, &mut self.observed);
         self.seen = merged(&self.observed);
-        if let Some(Adaptive::Awd(_)) = self.adaptive {
+        if let DecayRule::Awd(_) = self.decay_rule {
             match &self.state {
                 State::Half(_, masters) => {
                     let masters = Slice::F32(masters);
-                    observe(workers, masters, None, Look::Squares, &mut self.observed);
+                    measure_chunks(workers, masters, None, Quantity::Squares, &mut self.observed);
                 }
                 State::F32(_) | State::F64(_) => {
                     let (storage, layout) = self.var.storage_and_layout();
                     let theta = Slice::of(&storage, layout)?;
-                    observe(workers, theta, None, Look::Squares, &mut self.observed);
+                    measure_chunks(workers, theta, None, Quantity::Squares, &mut self.observed);
                 }
             }
             self.weights = merged(&self.observed);
@@ -137,9 +137,9 @@ impl Slot {
         Ok(())
     }
 
-    /// Whether it has to look at whole parameters before a step.
-    pub(super) const fn looks(&self) -> bool {
-        self.adaptive.is_some() || self.amos().is_some()
+    /// Whether there is something that [`observe`](Self::observe) measures.
+    pub(super) const fn observes(&self) -> bool {
+        !matches!(self.decay_rule, DecayRule::Constant) || self.amos().is_some()
     }
 
     const fn amos(&self) -> Option<&Amos> {
@@ -217,9 +217,9 @@ impl Slot {
     }
 }
 
-/// What is looked for in a slice.
+/// What is measured of a slice.
 #[derive(Clone, Copy)]
-enum Look {
+enum Quantity {
     /// Σx².
     Squares,
     /// Mean and deviation of |x|.
@@ -227,17 +227,17 @@ enum Look {
 }
 
 /// The measure of every chunk, scaled as a step would scale it, to its place in `observed`.
-fn observe(
+fn measure_chunks(
     workers: &Workers,
     values: Slice<'_>,
     scale: Option<f64>,
-    what: Look,
+    what: Quantity,
     observed: &mut [Observed],
 ) {
-    fn of<T: Real>(what: Look) -> impl Fn(&[T]) -> Statistic + Sync {
+    fn of<T: Real>(what: Quantity) -> impl Fn(&[T]) -> Statistic + Sync {
         move |values| match what {
-            Look::Squares => measure(&L2, values),
-            Look::Magnitudes => magnitudes(values),
+            Quantity::Squares => measure(&L2, values),
+            Quantity::Magnitudes => magnitudes(values),
         }
     }
     match values {

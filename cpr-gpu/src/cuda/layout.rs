@@ -4,6 +4,7 @@ use cpr_core::{
     AnyRegularizer, Constraint, DecodeError, ENCODED_LEN,
     base::{AdaDecayConfig, AdamConfig, AmosConfig, Decay, MomentumConfig, SgdConfig, WeightDecay},
 };
+use cpr_host::optim::DecayRule;
 
 /// Words of a `Set`.
 pub(crate) const SET: usize = 25;
@@ -24,20 +25,12 @@ pub(crate) enum Kind {
     Amos(AmosConfig),
 }
 
-/// A decay by what whole parameters and their gradients are like.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Adaptive {
-    /// Of AWD, with the weight of the past in its average.
-    Awd(f64),
-    AdaDecay(AdaDecayConfig),
-}
-
 /// How the parameters of a group are stepped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rule {
     pub(crate) kind: Kind,
     pub(crate) after: Option<Decay>,
-    pub(crate) adaptive: Option<Adaptive>,
+    pub(crate) decay_rule: DecayRule,
     /// Their learning rate is this multiple of the call's.
     pub(crate) lr_factor: f64,
 }
@@ -96,13 +89,14 @@ impl Rule {
                 words[13] = lambda.to_bits();
             }
         }
-        match self.adaptive {
-            None => {}
-            Some(Adaptive::Awd(keep)) => {
+        match self.decay_rule {
+            DecayRule::Constant => {}
+            DecayRule::Awd(awd) => {
                 words[17] = 1;
-                words[18] = keep.to_bits();
+                words[18] = awd.keep().to_bits();
             }
-            Some(Adaptive::AdaDecay(AdaDecayConfig { alpha, weight_decay })) => {
+            DecayRule::AdaDecay(rule) => {
+                let AdaDecayConfig { alpha, weight_decay } = *rule.config();
                 words[17] = 2;
                 words[18] = alpha.to_bits();
                 words[19] = weight_decay.to_bits();

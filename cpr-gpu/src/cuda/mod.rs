@@ -4,7 +4,9 @@
 //! addresses of the gradients, and reads only when it is asked for a report or a checkpoint. The kernels are those of
 //! kernels/cpr.cu, with the sums, the order and the roundings of `cpr-core`.
 
+mod fused;
 mod layout;
+mod member;
 
 use candle_core::{DType, Device, Tensor, Var};
 use cpr_core::{
@@ -13,12 +15,17 @@ use cpr_core::{
     measure,
 };
 
-use self::layout::{Adaptive, Kind, RECORD, Rule};
+use cpr_host::optim::DecayRule;
+
+use self::{
+    fused::{AMOS, CLOCK, Call, Fused},
+    layout::{Kind, RECORD, Rule},
+    member::Member,
+};
 use crate::{
     Counters, Error, Outcome, Path,
     engine::{Engine, StepRequest},
-    group::{self, Base, GroupSpec, Parameter, ParameterState, Values, master_dtype},
-    kernel::{AMOS, CLOCK, Call, Fused, Member},
+    group::{Base, GroupSpec, Parameter, ParameterState, Values, master_dtype},
 };
 
 /// Words of the clock: steps, skipped, skipped in a row; the norm; the average of AWD.
@@ -83,8 +90,8 @@ impl CudaEngine {
             });
             let before = constraint
                 .is_some_and(|constraint| constraint.rule().config().order == Order::BeforeBase);
-            let averaged = matches!(rule.adaptive, Some(Adaptive::Awd(_)));
-            let by_element = matches!(rule.adaptive, Some(Adaptive::AdaDecay(_)));
+            let averaged = matches!(rule.decay_rule, DecayRule::Awd(_));
+            let by_element = matches!(rule.decay_rule, DecayRule::AdaDecay(_));
             let amos = matches!(rule.kind, Kind::Amos(_));
             members.push(Member {
                 theta,
@@ -313,11 +320,7 @@ fn rule_of(spec: &GroupSpec) -> Rule {
         Base::DecayedAmsGrad(decayed) => (amsgrad(decayed.base()), Some(*decayed.decay())),
         Base::Amos(amos, _) => (Kind::Amos(*amos.config()), None),
     };
-    let adaptive = spec.adaptive.map(|adaptive| match adaptive {
-        group::Adaptive::Awd(awd) => Adaptive::Awd(awd.keep()),
-        group::Adaptive::AdaDecay(rule) => Adaptive::AdaDecay(*rule.config()),
-    });
-    Rule { kind, after, adaptive, lr_factor: spec.lr_factor }
+    Rule { kind, after, decay_rule: spec.decay_rule, lr_factor: spec.lr_factor }
 }
 
 fn kind_of(rule: &Rule) -> usize {

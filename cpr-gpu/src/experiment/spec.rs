@@ -1,13 +1,13 @@
 //! The optimizer that a configuration asks for, as hyperparameters of this crate's.
 
-use cpr_core::{AnyRegularizer, ConstraintConfig, base::ModelScale};
+use cpr_core::{AnyRegularizer, ConstraintConfig};
 use cpr_host::{
     config::{ConfigError, OptimConfig},
     optim::{BaseSpec, DecayRule, OptimizerSpec},
 };
 use serde_json::Value;
 
-use crate::{Base, group::Adaptive, optim::Params};
+use crate::{Base, optim::Params};
 
 /// Hyperparameters out of an experiment's configuration: any base, with or without a constraint.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,6 @@ pub struct SpecParams {
     spec: OptimizerSpec,
     regularized: Base,
     free: Base,
-    adaptive: Option<Adaptive>,
     lr: f64,
     decay: f64,
 }
@@ -27,27 +26,13 @@ impl SpecParams {
     /// The key that is out of range.
     pub fn new(config: &OptimConfig) -> Result<Self, ConfigError> {
         let spec = config.spec()?;
-        let base = |base| match base {
-            BaseSpec::Sgd(rule) => Base::Sgd(rule),
-            BaseSpec::Momentum(rule) => Base::Momentum(rule),
-            BaseSpec::Adam(rule) => Base::Adam(rule),
-            BaseSpec::AmsGrad(rule) => Base::AmsGrad(rule),
-            BaseSpec::DecayedAdam(rule) => Base::DecayedAdam(rule),
-            // The scale is filled in for each parameter.
-            BaseSpec::Amos(rule) => Base::Amos(rule, ModelScale::Bias),
-        };
-        let (regularized, free) = (base(spec.regularized), base(spec.free));
-        let adaptive = match spec.decay {
-            DecayRule::Constant => None,
-            DecayRule::Awd(rule) => Some(Adaptive::Awd(rule)),
-            DecayRule::AdaDecay(rule) => Some(Adaptive::AdaDecay(rule)),
-        };
+        let (regularized, free) = (spec.regularized.into(), spec.free.into());
         let decay = match spec.regularized {
             BaseSpec::DecayedAdam(_) => config.lambda_p,
             _ if spec.constraint.is_some() || spec.rescale.is_some() => 0.0,
             _ => config.weight_decay.unwrap_or_default(),
         };
-        Ok(Self { spec, regularized, free, adaptive, lr: spec.lr, decay })
+        Ok(Self { spec, regularized, free, lr: spec.lr, decay })
     }
 
     /// The rules.
@@ -82,8 +67,8 @@ impl Params for SpecParams {
         self.spec.constraint.map(|rule| *rule.config())
     }
 
-    fn adaptive(&self) -> Option<Adaptive> {
-        self.adaptive
+    fn decay_rule(&self) -> DecayRule {
+        self.spec.decay
     }
 
     /// The run's configuration has them all.

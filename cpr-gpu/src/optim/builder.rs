@@ -5,13 +5,17 @@ use std::{collections::HashMap, fmt, num::NonZeroUsize};
 use candle_core::{DType, Tensor, TensorId, Var};
 use candle_nn::VarMap;
 use cpr_core::{AnyRegularizer, BoundInit, ConstraintConfig, ConstraintRule, GroupError};
-use cpr_host::{optim::model_scale, parallel::Workers, schedule::Schedule};
+use cpr_host::{
+    optim::{DecayRule, model_scale},
+    parallel::Workers,
+    schedule::Schedule,
+};
 
 use super::{Member, Optim, Params, is_optional};
 use crate::{
     Error, Groups, Pattern,
     engine::engine_for,
-    group::{Adaptive, Base, GroupSpec, Parameter, Values},
+    group::{Base, GroupSpec, Parameter, Values},
     grouping::{self, Decision, Role},
     report::write_table,
 };
@@ -297,8 +301,8 @@ impl<P: Params> Builder<P> {
             }
             other => other,
         };
-        let adaptive = self.params.adaptive().filter(|_| regularized);
-        let spec = GroupSpec { base, lr_factor: *lr_factor, constraint: rule, adaptive };
+        let decay_rule = if regularized { self.params.decay_rule() } else { DecayRule::Constant };
+        let spec = GroupSpec { base, lr_factor: *lr_factor, constraint: rule, decay_rule };
         if let Some(what) = conflict(&spec) {
             return Err(Error::Decay { name, what });
         }
@@ -308,15 +312,16 @@ impl<P: Params> Builder<P> {
 
 /// Two rules of a group that regularise one parameter twice.
 const fn conflict(spec: &GroupSpec) -> Option<&'static str> {
-    match (&spec.base, &spec.adaptive) {
-        (Base::Amos(..), Some(_)) => Some("Amos, which decays by its own rule, and another decay"),
-        (Base::Amos(..), None) if spec.constraint.is_some() => {
+    match (&spec.base, &spec.decay_rule) {
+        (Base::Amos(..), DecayRule::Constant) if spec.constraint.is_none() => None,
+        (Base::Amos(..), DecayRule::Constant) => {
             Some("Amos, which decays by its own rule, and a constraint")
         }
-        (base, Some(Adaptive::AdaDecay(_))) if base.decays() => {
+        (Base::Amos(..), _) => Some("Amos, which decays by its own rule, and another decay"),
+        (base, DecayRule::AdaDecay(_)) if base.decays() => {
             Some("AdaDecay and a base that decays too")
         }
-        (_, Some(Adaptive::AdaDecay(_))) if spec.constraint.is_some() => {
+        (_, DecayRule::AdaDecay(_)) if spec.constraint.is_some() => {
             Some("AdaDecay and a constraint")
         }
         _ => None,

@@ -11,7 +11,9 @@ use cpr_core::{
 };
 use serde_json::{Value, json};
 
-use crate::{Base, group::Adaptive};
+use cpr_host::optim::DecayRule;
+
+use crate::Base;
 
 /// The hyperparameters of an optimizer: a learning rate, a base with its decay, perhaps a constraint.
 pub trait Params: Clone + Debug + Send {
@@ -37,9 +39,9 @@ pub trait Params: Clone + Debug + Send {
     /// The constraint of regularised parameters.
     fn constraint(&self) -> Option<ConstraintConfig<AnyRegularizer>>;
 
-    /// The decay of regularised parameters that follows their gradients; most optimizers have none.
-    fn adaptive(&self) -> Option<Adaptive> {
-        None
+    /// How the decay of regularised parameters changes from step to step; not at all in most optimizers.
+    fn decay_rule(&self) -> DecayRule {
+        DecayRule::Constant
     }
 
     /// What a checkpoint keeps of them, to tell a later user what was changed.

@@ -6,14 +6,10 @@ use cpr_core::{
     AnyRegularizer, ConfigError,
     base::{
         AdaDecay, AdaDecayConfig, Adam, AdamConfig, Amos, AmosConfig, AmsGrad, Awd, Decay, Decayed,
-        ModelScale, Sgd, SgdConfig, WeightDecay,
+        Sgd, SgdConfig, WeightDecay,
     },
 };
-use cpr_gpu::{
-    Base, Optim,
-    group::{Adaptive, Values},
-    optim::Params,
-};
+use cpr_gpu::{Base, Optim, group::Values, optim::Params};
 use cpr_host::checkpoint::{Checkpoint, Element};
 use serde_json::Value;
 
@@ -42,26 +38,15 @@ impl Params for Rules {
     }
 
     fn base(&self, decay: Option<f64>) -> Result<Base, ConfigError> {
-        Ok(match if decay.is_none() { self.regularized } else { self.free } {
-            BaseSpec::Sgd(rule) => Base::Sgd(rule),
-            BaseSpec::Momentum(rule) => Base::Momentum(rule),
-            BaseSpec::Adam(rule) => Base::Adam(rule),
-            BaseSpec::AmsGrad(rule) => Base::AmsGrad(rule),
-            BaseSpec::DecayedAdam(rule) => Base::DecayedAdam(rule),
-            BaseSpec::Amos(rule) => Base::Amos(rule, ModelScale::Bias),
-        })
+        Ok(if decay.is_none() { self.regularized } else { self.free }.into())
     }
 
     fn constraint(&self) -> Option<ConstraintConfig<AnyRegularizer>> {
         self.constraint
     }
 
-    fn adaptive(&self) -> Option<Adaptive> {
-        match self.decay {
-            DecayRule::Constant => None,
-            DecayRule::Awd(rule) => Some(Adaptive::Awd(rule)),
-            DecayRule::AdaDecay(rule) => Some(Adaptive::AdaDecay(rule)),
-        }
+    fn decay_rule(&self) -> DecayRule {
+        self.decay
     }
 
     fn describe(&self) -> Value {
@@ -300,23 +285,13 @@ fn half_precision_steps_its_f32_masters() {
         for dtype in [DType::BF16, DType::F16] {
             // Gradients of the same numbers in both types; masters that start at the variable's values.
             let low = variables(dtype);
-            let masters: Vec<(String, Var)> = low
-                .iter()
-                .map(|(name, var)| {
-                    let wide = var.to_dtype(DType::F32).unwrap();
-                    (name.clone(), Var::from_tensor(&wide).unwrap())
-                })
-                .collect();
+            let masters = masters(&low);
             let mut half = build(rules, &low, Some(20.0), 2);
             let mut single = build(rules, &masters, Some(20.0), 1);
             for step in 0..4 {
                 let grads = gradients(&low, step);
-                let mut wide = GradStore::default();
-                for ((_, low), (_, master)) in low.iter().zip(&masters) {
-                    wide.insert(master, grads.get(low).unwrap().to_dtype(DType::F32).unwrap());
-                }
                 half.apply(&grads).unwrap();
-                single.apply(&wide).unwrap();
+                single.apply(&widened(&grads, &low, &masters)).unwrap();
             }
             for (parameter, _) in &masters {
                 let (own, other) =

@@ -72,6 +72,23 @@ fn gradients(vars: &[(String, Var)], step: u64) -> GradStore {
     store
 }
 
+/// The same variables in f32.
+fn masters(low: &[(String, Var)]) -> Vec<(String, Var)> {
+    let wide = low.iter().map(|(name, var)| {
+        (name.clone(), Var::from_tensor(&var.to_dtype(DType::F32).unwrap()).unwrap())
+    });
+    wide.collect()
+}
+
+/// The gradients of `low` in f32, for its masters.
+fn widened(grads: &GradStore, low: &[(String, Var)], masters: &[(String, Var)]) -> GradStore {
+    let mut wide = GradStore::default();
+    for ((_, low), (_, master)) in low.iter().zip(masters) {
+        wide.insert(master, grads.get(low).unwrap().to_dtype(DType::F32).unwrap());
+    }
+    wide
+}
+
 fn bits(vars: &[(String, Var)]) -> Vec<u64> {
     let flat = vars.iter().flat_map(|(_, var)| {
         let wide = var.flatten_all().unwrap().to_dtype(DType::F64).unwrap();
@@ -292,21 +309,12 @@ fn half_precision_follows_its_f32_masters() {
     for dtype in [DType::BF16, DType::F16] {
         let vars = variables(dtype);
         // The masters begin at the rounded values, and see the rounded gradients.
-        let masters: Vec<(String, Var)> = vars
-            .iter()
-            .map(|(name, var)| {
-                let wide = var.to_dtype(DType::F32).unwrap();
-                (name.clone(), Var::from_tensor(&wide).unwrap())
-            })
-            .collect();
+        let masters = masters(&vars);
         let mut half = AdamCpr::builder(cpr()).clip(20.0).from_named(vars.clone()).unwrap();
         let mut single = AdamCpr::builder(cpr()).clip(20.0).from_named(masters.clone()).unwrap();
         for step in 0..6 {
             let grads = gradients(&vars, step);
-            let mut wide = GradStore::default();
-            for ((_, var), (_, master)) in vars.iter().zip(&masters) {
-                wide.insert(master, grads.get(var).unwrap().to_dtype(DType::F32).unwrap());
-            }
+            let wide = widened(&grads, &vars, &masters);
             // Every second step the gradients come in f32, as an accumulator gives them.
             if step % 2 == 0 {
                 half.apply(&grads).unwrap();

@@ -2,19 +2,28 @@
 
 use cpr_core::{
     BoundInit, Order,
-    base::{AdaDecayConfig, AmosConfig, Decay, WeightDecay},
+    base::{AdaDecay, AdaDecayConfig, AmosConfig, Awd, Decay, WeightDecay},
 };
+use cpr_host::optim::DecayRule;
 use cpr_tests::cases::{ADAM, AMSGRAD, BaseSpec, Case, Measure, SGD};
 
 use crate::{
     check,
     job::{Call, Emulator, Given, Job, Low, Parameter},
-    layout::Adaptive,
     limit,
 };
 
 const ADAMW: BaseSpec = BaseSpec { weight_decay: WeightDecay::Decoupled(0.1), ..ADAM };
 const COUPLED: BaseSpec = BaseSpec { weight_decay: WeightDecay::Coupled(0.1), ..SGD };
+
+fn awd(keep: f64) -> DecayRule {
+    DecayRule::Awd(Awd::new(keep).expect("in range"))
+}
+
+fn adadecay(alpha: f64, weight_decay: f64) -> DecayRule {
+    let config = AdaDecayConfig { alpha, weight_decay };
+    DecayRule::AdaDecay(AdaDecay::new(config).expect("in range"))
+}
 
 /// An unconstrained parameter of this base.
 fn parameter(n: usize, base: BaseSpec, wide: bool) -> Parameter {
@@ -80,7 +89,7 @@ fn awd_averages_over_all_parameters_that_it_holds() {
         for wide in [false, true] {
             let mut parameters = parameters(base, wide);
             for (i, parameter) in parameters.iter_mut().enumerate() {
-                parameter.adaptive = (i != 1).then_some(Adaptive::Awd(keep));
+                parameter.decay_rule = if i == 1 { DecayRule::Constant } else { awd(keep) };
             }
             compare(&mut emulator, &format!("awd {base:?} {wide}"), parameters, lr, wide);
         }
@@ -100,8 +109,8 @@ fn adadecay_takes_each_element_by_its_gradient() {
         for wide in [false, true] {
             let mut parameters = parameters(base, wide);
             for (i, parameter) in parameters.iter_mut().enumerate() {
-                let config = AdaDecayConfig { alpha, weight_decay: 0.3 };
-                parameter.adaptive = (i != 3).then_some(Adaptive::AdaDecay(config));
+                parameter.decay_rule =
+                    if i == 3 { DecayRule::Constant } else { adadecay(alpha, 0.3) };
             }
             let name = format!("adadecay {alpha} {base:?} {wide}");
             compare(&mut emulator, &name, parameters, lr, !wide);
@@ -149,20 +158,19 @@ fn a_factor_of_the_call_scales_every_decay() {
 
 /// Every rule at once, beside constraints and both widths.
 fn mixed() -> Vec<Parameter> {
-    let element = |alpha| Adaptive::AdaDecay(AdaDecayConfig { alpha, weight_decay: 0.2 });
     let amos = |momentum| Some((AmosConfig { beta: 0.9, momentum, extra_l2: 0.0 }, 0.4));
-    let awd = Some(Adaptive::Awd(0.1));
+    let averaged = awd(0.1);
     let held = Case::new("held", Measure::L2, BoundInit::UniformPerElement(1e-3));
     let held = Case { n: 5000, base: ADAMW, lr: 0.02, mu: 0.01, ..held };
     vec![
         Parameter::new(Case { order: Order::BeforeBase, ..held.clone() }, false),
-        Parameter { adaptive: awd, ..parameter(9000, ADAMW, false) },
-        Parameter { adaptive: Some(element(4.0)), ..parameter(130, ADAM, false) },
+        Parameter { decay_rule: averaged, ..parameter(9000, ADAMW, false) },
+        Parameter { decay_rule: adadecay(4.0, 0.2), ..parameter(130, ADAM, false) },
         Parameter { amos: amos(0.0), low: Some(Low::F16), ..parameter(4096, SGD, false) },
-        Parameter { adaptive: awd, ..parameter(33, COUPLED, true) },
-        Parameter { adaptive: Some(element(2.0)), ..parameter(4097, SGD, true) },
+        Parameter { decay_rule: averaged, ..parameter(33, COUPLED, true) },
+        Parameter { decay_rule: adadecay(2.0, 0.2), ..parameter(4097, SGD, true) },
         Parameter { amos: amos(0.9), ..parameter(7, SGD, false) },
-        Parameter { adaptive: awd, ..parameter(0, COUPLED, false) },
+        Parameter { decay_rule: averaged, ..parameter(0, COUPLED, false) },
         Parameter::new(held, false),
     ]
 }

@@ -12,12 +12,13 @@ use cpr_core::{
     AnyRegularizer, Constraint, ConstraintRule,
     base::{AdamConfig, AmosConfig, AmosState, MomentumConfig, SgdConfig},
 };
+use cpr_host::optim::DecayRule;
 use cpr_tests::cases::{Case, Optimizer};
 use half::{bf16, f16};
 
 use crate::{
     compile,
-    layout::{self, Adaptive, Kind, RECORD, Rule},
+    layout::{self, Kind, RECORD, Rule},
 };
 
 /// A half type.
@@ -62,7 +63,7 @@ pub(crate) struct Parameter {
     pub(crate) lr_factor: f64,
     /// In place of the case's.
     pub(crate) theta: Option<Vec<f64>>,
-    pub(crate) adaptive: Option<Adaptive>,
+    pub(crate) decay_rule: DecayRule,
     /// In place of the case's base: Amos, and its η for this parameter.
     pub(crate) amos: Option<(AmosConfig, f64)>,
 }
@@ -76,7 +77,7 @@ impl Parameter {
             constrained: true,
             lr_factor: 1.0,
             theta: None,
-            adaptive: None,
+            decay_rule: DecayRule::Constant,
             amos: None,
         }
     }
@@ -108,7 +109,7 @@ impl Parameter {
     pub(crate) fn rule(&self) -> Rule {
         let base = self.case.base;
         let kind = self.amos.map_or_else(|| self.kind(), |(config, _)| Kind::Amos(config));
-        Rule { kind, after: base.decay, adaptive: self.adaptive, lr_factor: self.lr_factor }
+        Rule { kind, after: base.decay, decay_rule: self.decay_rule, lr_factor: self.lr_factor }
     }
 
     fn kind(&self) -> Kind {

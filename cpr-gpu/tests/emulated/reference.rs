@@ -3,15 +3,16 @@
 use cpr_core::{
     AnyRegularizer, CHUNK, Constraint, Correction, L2, Merge, Pairwise, Real, Shard, Statistic,
     base::{
-        AdaDecay, Adam, Amos, AmosState, AmosStep, AmsGrad, Awd, AwdState, Base, BaseRule, Decayed,
-        Momentum, ScaleDecay, Sgd, magnitudes,
+        Adam, Amos, AmosState, AmosStep, AmsGrad, AwdState, Base, BaseRule, Decayed, Momentum,
+        ScaleDecay, Sgd, magnitudes,
     },
     base_step, constrained_step, measure,
 };
+use cpr_host::optim::DecayRule;
 
 use crate::{
     job::{Call, Found, Job, Parameter, State},
-    layout::{Adaptive, Kind},
+    layout::Kind,
 };
 
 /// What a job leaves behind.
@@ -23,8 +24,8 @@ pub(crate) fn run(job: &Job) -> Found {
         .iter()
         .map(|p| if p.wide { start::<f64>(p) } else { start::<f32>(p) })
         .collect();
-    let averages = job.parameters.iter().find_map(|parameter| match parameter.adaptive {
-        Some(Adaptive::Awd(keep)) => Some(Awd::new(keep).expect("in range")),
+    let averages = job.parameters.iter().find_map(|parameter| match parameter.decay_rule {
+        DecayRule::Awd(rule) => Some(rule),
         _ => None,
     });
     let mut awd = AwdState::default();
@@ -207,8 +208,8 @@ impl<T: Real, S: Scalars<T, M>, const M: usize> Steps for Matrix<'_, T, S, M> {
     }
 
     fn squares(&self) -> [Statistic; 2] {
-        match (&self.gradient, self.parameter.adaptive) {
-            (Some(gradient), Some(Adaptive::Awd(_))) => {
+        match (&self.gradient, self.parameter.decay_rule) {
+            (Some(gradient), DecayRule::Awd(_)) => {
                 [measure(&L2, &self.theta), measure(&L2, gradient)]
             }
             _ => [Statistic::NEUTRAL; 2],
@@ -220,17 +221,17 @@ impl<T: Real, S: Scalars<T, M>, const M: usize> Steps for Matrix<'_, T, S, M> {
         let Some(gradient) = &self.gradient else { return };
         self.t += 1;
         let lr = call.lr * parameter.lr_factor;
-        let decay = match parameter.adaptive {
-            Some(Adaptive::Awd(_)) => call.decay * awd.factor(),
+        let decay = match parameter.decay_rule {
+            DecayRule::Awd(_) => call.decay * awd.factor(),
             _ => call.decay,
         };
         let step = scalars.at(self.t, lr, decay, gradient);
         let shard = Shard::new(theta, gradient, moments.each_mut().map(Vec::as_mut_slice))
             .expect("equal lengths");
-        match (constraint, parameter.adaptive) {
+        match (constraint, parameter.decay_rule) {
             (Some(constraint), _) => constrained_step(constraint, &step, lr, shard),
-            (None, Some(Adaptive::AdaDecay(config))) => {
-                let rule = AdaDecay::new(config).expect("in range").scale_decay(call.decay);
+            (None, DecayRule::AdaDecay(rule)) => {
+                let rule = rule.scale_decay(call.decay);
                 base_step(&rule.before(step, lr, &magnitudes(gradient)), shard);
             }
             (None, _) => base_step(&step, shard),

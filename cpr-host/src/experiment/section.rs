@@ -6,12 +6,12 @@ use serde_json::{Map, Value};
 
 use crate::{
     checkpoint::{Meta, OptimizerMeta},
+    optim::AWD_AVERAGE,
     train::TrainError,
 };
 
 const T: &str = "t";
 const RESCALE_NORM: &str = "rescale_norm";
-const AWD_AVERAGE: &str = "awd_average";
 
 /// What a run says of its optimizer.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -60,6 +60,9 @@ pub enum StateError {
 /// The name of v and b of Amos in a checkpoint, two numbers for each parameter.
 pub const AMOS: &str = "amos";
 
+/// The key of AWD's average in the optimizer section of a checkpoint.
+pub const AWD_AVERAGE: &str = "awd_average";
+
 /// Takes v and b of Amos of a parameter out of a checkpoint; `None` where they are missing or not two numbers, which
 /// `tensors` remembers.
 ///
