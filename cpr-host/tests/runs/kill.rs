@@ -1,7 +1,11 @@
 //! SIGKILL at random moments. `CPR_KILLS` is how many in all (20 without it).
 
 use std::{
-    fs, os::unix::process::ExitStatusExt as _, process::Stdio, thread::sleep, time::Instant,
+    fs,
+    os::unix::process::ExitStatusExt as _,
+    process::Stdio,
+    thread::{sleep, yield_now},
+    time::Instant,
 };
 
 use super::{Moments, Place, assert_same, grokking};
@@ -61,12 +65,19 @@ fn killed_at_any_moment_a_run_is_resumed_to_the_same_bytes() {
             place = Place::new();
             finished += 1;
         }
-        if place.last().exists() {
-            place.cpr(resume);
-            assert_same(&whole, &place, kind);
-            finished += 1;
+        if !place.last().exists() {
+            // On a busy machine the last kills may all come too early: one more, as soon as there is a checkpoint.
+            place = Place::new();
+            let mut child = place.command(&line).stdout(Stdio::null()).spawn().unwrap();
+            while !place.last().exists() && child.try_wait().unwrap().is_none() {
+                yield_now();
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
         }
+        place.cpr(resume);
+        assert_same(&whole, &place, kind);
+        finished += 1;
         println!("{killed} kills, {finished} runs finished, {anew} begun anew: {kind}");
-        assert!(finished > 0 || kills == 0, "{kind}: no run came to its end");
     }
 }
