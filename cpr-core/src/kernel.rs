@@ -4,6 +4,7 @@ use crate::{
     base::BaseRule,
     dispatch::{self, Kernel, Level},
     observer::{Observer, STRIP, Unobserved, padded},
+    power::PART,
     real::Real,
     reduce::LANES,
     shard::Shard,
@@ -85,10 +86,15 @@ where
                 // three times the instructions.
                 core::hint::black_box(&*theta);
             }
+            dispatch::prefetch_beyond(theta, dispatch::lead::<T>());
+            dispatch::prefetch_beyond(grad, dispatch::lead::<T>());
             let stored = rows.each_mut().map(Iterator::next);
             let mut local = [[T::ZERO; LANES]; M];
             for (local, stored) in local.iter_mut().zip(&stored) {
                 if let Some(stored) = stored {
+                    if const { !B::FINISHES } {
+                        dispatch::prefetch_beyond(*stored, dispatch::lead::<T>());
+                    }
                     *local = **stored;
                 }
             }
@@ -157,14 +163,7 @@ where
     let mut lanes = observer.begin();
     let mut stopped = 0;
     if const { B::FINISHES || S::STRIPWISE } {
-        let mut strips = shard.cut::<STRIP>().peekable();
-        while let Some(mut strip) = strips.next() {
-            if let Some(next) = strips.peek() {
-                // Arithmetic and memory take turns otherwise: no load is in flight while a strip is worked on.
-                dispatch::prefetch(next.theta);
-                dispatch::prefetch(next.grad);
-                next.moments.iter().for_each(|moment| dispatch::prefetch(moment));
-            }
+        for mut strip in shard.cut::<STRIP>() {
             stopped += long_step(level, (base, shrink), strip.reborrow());
             lanes = dispatch::run_at(level, Add { observer, lanes, theta: strip.theta });
         }
@@ -195,22 +194,24 @@ where
     let Shard { theta, grad, moments } = shard;
     let mut copy = [T::ZERO; STRIP];
     let Some(before) = copy.get_mut(..theta.len()) else { return 0 };
-    for (copy, &element) in before.iter_mut().zip(&*theta) {
-        *copy = element;
-    }
-    let shard = Shard { theta: &mut *theta, grad, moments };
-    dispatch::run_at(level, Step::alone(base, Unmoved, shard));
+    before.copy_from_slice(theta);
+    let mut shard = Shard { theta: &mut *theta, grad, moments };
+    dispatch::run_at(level, Step::alone(base, Unmoved, shard.reborrow()));
     if const { B::FINISHES } {
-        dispatch::run_at(level, Finish { base, before, theta });
+        let moments = shard.moments;
+        dispatch::run_at(level, Finish { base, before, theta: shard.theta, moments });
     }
     dispatch::run_at(level, CorrectFrom { shrink, before, theta })
 }
 
-/// What follows the blocks of a base step.
+/// What follows the blocks of a base step; part by part, while the moments of the next strip come.
+///
+/// Arithmetic and memory take turns otherwise: no load is in flight while a strip is worked on.
 struct Finish<'a, T, B, const M: usize> {
     base: B,
     before: &'a [T],
     theta: &'a mut [T],
+    moments: [&'a mut [T]; M],
 }
 
 impl<T: Real, B: BaseRule<T, M>, const M: usize> Kernel for Finish<'_, T, B, M> {
@@ -218,7 +219,13 @@ impl<T: Real, B: BaseRule<T, M>, const M: usize> Kernel for Finish<'_, T, B, M> 
 
     #[inline(always)]
     fn run(self) {
-        self.base.finish(self.before, self.theta);
+        let mut moments = self.moments.each_ref().map(|moment| moment.chunks(PART));
+        for (before, theta) in self.before.chunks(PART).zip(self.theta.chunks_mut(PART)) {
+            for part in moments.each_mut().into_iter().filter_map(Iterator::next) {
+                dispatch::prefetch_beyond(part, STRIP);
+            }
+            self.base.finish(before, theta);
+        }
     }
 }
 

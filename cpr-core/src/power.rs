@@ -10,9 +10,19 @@ pub(crate) use raise::{
 use num_traits::Float;
 
 use crate::{
-    extended::two_product,
+    observer::STRIP,
     real::{Real, leading_bits},
+    reduce::LANES,
 };
+
+/// Elements of a block of a staged rule: two to eight registers, whose chains of operations do not wait for each other.
+pub(crate) const BLOCK: usize = 2 * LANES;
+
+/// Blocks that a staged rule takes through a stage at once: what one stage leaves the next stays near.
+pub(crate) const BLOCKS: usize = if STRIP < 8 * BLOCK { STRIP / BLOCK } else { 8 };
+
+/// Elements of [`BLOCKS`] blocks.
+pub(crate) const PART: usize = BLOCKS * BLOCK;
 
 /// xᵃ for one exponent a > 0 and magnitudes x >= 0, by the cheapest rule that this exponent has.
 ///
@@ -24,7 +34,7 @@ use crate::{
 /// | 1 | x | 0 |
 /// | 3/2 | x·√x | below 1.5 |
 /// | 2 | x·x | ½ (correctly rounded) |
-/// | any other | [`General`] | `f32`: below 1.6 for a <= 8, 40 for a <= 64; `f64`: below 1.3 for a <= 8, 2 for a <= 64 |
+/// | any other | [`General`] | below 1.5 + a |
 ///
 /// For every a: 0 → 0, ∞ → ∞, NaN → NaN; subnormal x are numbers like any other; results beyond the range are ∞, results
 /// below it subnormal or 0, each the rounding of a value within the bound.
@@ -71,22 +81,6 @@ impl Power {
     }
 }
 
-impl Power {
-    /// Replaces every x, at most [`STRIP`](crate::observer::STRIP) of them, by |x|ᵃ; the choice of the rule is taken once.
-    #[inline(always)]
-    pub(crate) fn of_magnitudes<T: Real>(self, values: &mut [T]) {
-        struct Values<'a, T>(&'a mut [T]);
-        impl<T: Real> ForEachPower for Values<'_, T> {
-            type Output = ();
-            #[inline(always)]
-            fn run<P: ElementPower>(self, power: P) {
-                power.of_all(self.0);
-            }
-        }
-        self.choose(Values(values));
-    }
-}
-
 /// What [`Power::choose`] runs: code that is written once and compiled for each rule.
 pub(crate) trait ForEachPower {
     /// What it returns.
@@ -98,16 +92,16 @@ pub(crate) trait ForEachPower {
 
 /// One rule for xᵃ.
 pub(crate) trait ElementPower: Copy {
-    /// Whether [`of_all`](Self::of_all) is faster than a loop of [`of`](Self::of).
+    /// Whether [`of_blocks`](Self::of_blocks) is faster than a loop of [`of`](Self::of).
     const STAGED: bool = false;
 
     /// xᵃ for x = `magnitude` >= 0; never a panic.
     fn of<T: Real>(self, magnitude: T) -> T;
 
-    /// Replaces every x, at most [`STRIP`](crate::observer::STRIP) of them, by |x|ᵃ: the bits of `of`.
+    /// Replaces every x of at most [`BLOCKS`] blocks by |x|ᵃ: the bits of `of`.
     #[inline(always)]
-    fn of_all<T: Real>(self, values: &mut [T]) {
-        for x in values {
+    fn of_blocks<T: Real>(self, values: &mut [[T; BLOCK]]) {
+        for x in values.as_flattened_mut() {
             *x = self.of(x.abs());
         }
     }
@@ -179,10 +173,10 @@ impl ElementPower for Square {
 /// (2/ln 2)·artanh(s)/s. With n the whole number nearest to y = a·log₂ x and r = y − n: 2^y = 2ⁿ·(1 + r·E(r)), where E
 /// approximates (2^r − 1)/r for |r| up to 0.53, which holds for a <= 6.
 ///
-/// The error of y is the relative error of the result, and up to 8 bits of y (`f64`: 11) stand before the point. So s is held
-/// as an upper half s′ of its bits and a rest, and a and 2a/ln 2 are cut likewise: the products a′·k and (2a/ln 2)′·s′ are exact,
-/// n is taken off the first, then the second and at last what is small are added. `f32` stays in `f32`: twice the elements
-/// a register, and no software `f64` on a microcontroller.
+/// The error of y is the relative error of the result, and up to 8 bits of y (`f64`: 11) stand before the point. So a is cut
+/// into a′, whose product with k is exact, and a rest; n is taken off a′·k before what is small is added. s·L(s²) is below ½ and
+/// needs no such care: its few roundings cost about a ULP for each unit of a. `f32` stays in `f32`: twice the elements a
+/// register, and no software `f64` on a microcontroller.
 ///
 /// The coefficients are those of mpmath's Chebyshev fit at 60 digits (Python), highest power first:
 ///
@@ -203,7 +197,7 @@ pub(crate) struct General {
     double: Pieces<f64>,
 }
 
-/// a and 2a/ln 2, cut so that products of the upper parts are exact.
+/// What the exponent comes to in a product.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pieces<T> {
     /// a, without the bits that a binary exponent needs in a product.
@@ -212,39 +206,21 @@ pub(crate) struct Pieces<T> {
     exponent_low: T,
     /// 2a/ln 2.
     factor: T,
-    /// The upper half of the bits of 2a/ln 2.
-    factor_high: T,
-    /// 2a/ln 2 − `factor_high`.
-    factor_low: T,
 }
 
 impl General {
     fn new(exponent: f64) -> Self {
-        /// 2/ln 2, and what that float lacks of it.
         const TWO_OVER_LN_2: f64 = 2.885_390_081_777_926_8;
-        const TWO_OVER_LN_2_REST: f64 = 4.071_054_748_186_206_6e-17;
-        let (factor, error) = two_product(exponent, TWO_OVER_LN_2);
-        let rest = error + exponent * TWO_OVER_LN_2_REST;
-        // 53 bits less the 11 of an exponent, and half of them; for `f32` 24 bits less 8, and half of them.
-        let (exponent_high, factor_high) =
-            (leading_bits::<11>(exponent), leading_bits::<27>(factor));
-        let (exponent_short, factor_short) =
-            (leading_bits::<37>(exponent), leading_bits::<41>(factor));
+        let factor = exponent * TWO_OVER_LN_2;
+        // 53 bits less the 11 of an exponent; for `f32` 24 bits less 8.
+        let (high, short) = (leading_bits::<11>(exponent), leading_bits::<37>(exponent));
         Self {
             single: Pieces {
-                exponent_high: f32::from_f64(exponent_short),
-                exponent_low: f32::from_f64(exponent - exponent_short),
+                exponent_high: f32::from_f64(short),
+                exponent_low: f32::from_f64(exponent - short),
                 factor: f32::from_f64(factor),
-                factor_high: f32::from_f64(factor_short),
-                factor_low: f32::from_f64(factor - factor_short),
             },
-            double: Pieces {
-                exponent_high,
-                exponent_low: exponent - exponent_high,
-                factor,
-                factor_high,
-                factor_low: (factor - factor_high) + rest,
-            },
+            double: Pieces { exponent_high: high, exponent_low: exponent - high, factor },
         }
     }
 }
@@ -272,8 +248,8 @@ impl ElementPower for General {
     }
 
     #[inline(always)]
-    fn of_all<T: Real>(self, values: &mut [T]) {
-        raise::raise_all(values, self);
+    fn of_blocks<T: Real>(self, values: &mut [[T; BLOCK]]) {
+        raise::raise_blocks(values, self);
     }
 }
 

@@ -32,9 +32,9 @@ mod sealed {
     #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
     pub trait Sealed: Sized {
         #[doc(hidden)]
-        fn logarithm(self) -> [Self; 3];
+        fn logarithm(self) -> [Self; 2];
         #[doc(hidden)]
-        fn exponent(parts: [Self; 3], exponent: General) -> [Self; 2];
+        fn exponent(parts: [Self; 2], exponent: General) -> [Self; 2];
         #[doc(hidden)]
         fn exponential(self, parts: [Self; 2]) -> Self;
         #[doc(hidden)]
@@ -45,12 +45,12 @@ mod sealed {
 #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
 impl sealed::Sealed for f32 {
     #[inline(always)]
-    fn logarithm(self) -> [Self; 3] {
+    fn logarithm(self) -> [Self; 2] {
         power::logarithm_single(self)
     }
 
     #[inline(always)]
-    fn exponent(parts: [Self; 3], exponent: General) -> [Self; 2] {
+    fn exponent(parts: [Self; 2], exponent: General) -> [Self; 2] {
         power::exponent_single(parts, exponent.single())
     }
 
@@ -68,12 +68,12 @@ impl sealed::Sealed for f32 {
 #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
 impl sealed::Sealed for f64 {
     #[inline(always)]
-    fn logarithm(self) -> [Self; 3] {
+    fn logarithm(self) -> [Self; 2] {
         power::logarithm_double(self)
     }
 
     #[inline(always)]
-    fn exponent(parts: [Self; 3], exponent: General) -> [Self; 2] {
+    fn exponent(parts: [Self; 2], exponent: General) -> [Self; 2] {
         power::exponent_double(parts, exponent.double())
     }
 
@@ -192,10 +192,4 @@ pub(crate) const fn powers_of_two_single(shifted: f32) -> (f32, f32) {
 #[inline(always)]
 pub(crate) const fn leading_bits<const DROPPED: u32>(value: f64) -> f64 {
     f64::from_bits(value.to_bits() & (u64::MAX << DROPPED))
-}
-
-/// [`leading_bits`] for `f32`, of whose 24 bits it drops some.
-#[inline(always)]
-pub(crate) const fn leading_bits_single<const DROPPED: u32>(value: f32) -> f32 {
-    f32::from_bits(value.to_bits() & (u32::MAX << DROPPED))
 }

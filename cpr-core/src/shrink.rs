@@ -4,8 +4,7 @@
 //! phase 1, both are the same. A rule returns how many elements the overshoot guard stopped at zero.
 
 use crate::{
-    observer::STRIP,
-    power::{ElementPower, ForEachPower, Identity, Power},
+    power::{BLOCK, BLOCKS, ElementPower, ForEachPower, Identity, PART, Power},
     real::Real,
     reduce::LANES,
 };
@@ -284,7 +283,9 @@ impl<T: Real> PowerStep<T> {
             Form::Reciprocal(Power::new(p - 2.0))
         };
         let smallest = if flush { T::min_positive_value() } else { T::ZERO };
-        Self { form, strength: length(strength), late, smallest }
+        // X = 0 means all of the shrinkage, also where the strength rounds to 0, and 0/(0 + 0) would be NaN.
+        let least = T::min_positive_value() * T::epsilon();
+        Self { form, strength: length::<T>(strength).max(least), late, smallest }
     }
 }
 
@@ -301,8 +302,7 @@ struct Ratio;
 impl<T: Real> Factor<T> for Ratio {
     #[inline(always)]
     fn times(self, w: T, power: T, strength: T) -> T {
-        // X = 0 means all of the shrinkage, whatever the strength is.
-        w * if power == T::ZERO { T::ZERO } else { power / (power + strength) }
+        w * (power / (power + strength))
     }
 }
 
@@ -356,15 +356,16 @@ impl<T: Real, F: Factor<T>> ForEachPower for Powered<'_, T, F> {
         let Self { factor, strength, smallest, before, theta } = self;
         let limits = (strength, smallest);
         if P::STAGED {
-            let mut buffer = [T::ZERO; STRIP];
-            for (place, theta) in theta.chunks_mut(STRIP).enumerate() {
-                let before = before.and_then(|before| before.chunks(STRIP).nth(place));
-                let (powers, _) = buffer.split_at_mut(theta.len().min(STRIP));
-                for (power, &x) in powers.iter_mut().zip(before.unwrap_or(&*theta)) {
+            let mut powers = [[T::ZERO; BLOCK]; BLOCKS];
+            for (place, theta) in theta.chunks_mut(PART).enumerate() {
+                let before = before.and_then(|before| before.chunks(PART).nth(place));
+                let (powers, _) = powers.split_at_mut(theta.len().div_ceil(BLOCK).min(BLOCKS));
+                let places = powers.as_flattened_mut().iter_mut();
+                for (power, &x) in places.zip(before.unwrap_or(&*theta)) {
                     *power = x;
                 }
-                power.of_all(powers);
-                for (w, &power) in theta.iter_mut().zip(&*powers) {
+                power.of_blocks(powers);
+                for (w, &power) in theta.iter_mut().zip(powers.as_flattened()) {
                     *w = Self::shrunk(factor, *w, power, limits);
                 }
             }

@@ -4,11 +4,11 @@
 
 enum PowerRule : u32 { SQUARE_ROOT, IDENTITY, THREE_HALVES, SQUARE, GENERAL };
 
-/// a and 2a/ln 2, cut so that products of the upper parts are exact.
+/// a cut in two, and 2a/ln 2.
 template <class T>
 struct Power {
     u32 rule;
-    T exponent_high, exponent_low, factor, factor_high, factor_low;
+    T exponent_high, exponent_low, factor;
 };
 
 template <class T>
@@ -23,25 +23,18 @@ HD u32 power_rule(double exponent) {
 }
 
 constexpr double TWO_OVER_LN_2 = 2.8853900817779268;
-constexpr double TWO_OVER_LN_2_REST = 4.0710547481862066e-17;
 
 template <>
 HD Power<double> power_of<double>(double exponent) {
-    double error;
-    double factor = two_product(exponent, TWO_OVER_LN_2, &error);
-    double rest = error + exponent * TWO_OVER_LN_2_REST;
-    double exponent_high = leading_bits(exponent, 11), factor_high = leading_bits(factor, 27);
-    return {power_rule(exponent), exponent_high, exponent - exponent_high, factor, factor_high,
-            (factor - factor_high) + rest};
+    double high = leading_bits(exponent, 11);
+    return {power_rule(exponent), high, exponent - high, exponent * TWO_OVER_LN_2};
 }
 
 template <>
 HD Power<float> power_of<float>(double exponent) {
-    double error;
-    double factor = two_product(exponent, TWO_OVER_LN_2, &error);
-    double exponent_high = leading_bits(exponent, 37), factor_high = leading_bits(factor, 41);
-    return {power_rule(exponent), (float)exponent_high, (float)(exponent - exponent_high),
-            (float)factor, (float)factor_high, (float)(factor - factor_high)};
+    double high = leading_bits(exponent, 37);
+    return {power_rule(exponent), (float)high, (float)(exponent - high),
+            (float)(exponent * TWO_OVER_LN_2)};
 }
 
 template <class T>
@@ -70,27 +63,19 @@ HD float times_power_of_two(float mantissa, float shifted) {
 }
 
 HD float raise_general(float x, const Power<float>& a) {
-    const float tiniest = 1.40129846432481707e-45f;
     bool subnormal = x < Real<float>::SMALLEST_NORMAL;
     float m, k;
     split_exponent(x * (subnormal ? 16777216.0f : 1.0f), &m, &k);
     k = k - (subnormal ? 24.0f : 0.0f);
-    float numerator = m - 1.0f, denominator = m + 1.0f;
-    float reciprocal = 1.0f / denominator;
-    float s = numerator * reciprocal;
-    float s_high = leading_bits(s, 12), denominator_high = leading_bits(denominator, 12);
-    float denominator_low = m - (denominator_high - 1.0f);
-    float remainder = (numerator - s_high * denominator_high) - s_high * denominator_low;
+    float s = (m - 1.0f) / (m + 1.0f);
     float square = s * s;
     float tail = (0.33333343f + 0.1999439f * square) + 0.14789975f * (square * square);
-    float rest = remainder * reciprocal + (s * square) * tail;
     float whole = a.exponent_high * k;
-    float part = a.factor_high * s_high;
-    float small = a.exponent_low * k + (a.factor_low * s_high + a.factor * rest);
+    float part = a.factor * (s + (s * square) * tail);
     float shifted = clamped(whole + part, 250.0f) + ROUND_SINGLE;
     float n = shifted - ROUND_SINGLE;
-    float r = ((whole - n) + part) + small;
-    bool ordinary = x >= tiniest && x <= Real<float>::MAX;
+    float r = (whole - n) + (part + a.exponent_low * k);
+    bool ordinary = x >= Real<float>::TINIEST && x <= Real<float>::MAX;
     return ordinary ? times_power_of_two(power_of_rest(r), shifted) : x;
 }
 
@@ -117,35 +102,26 @@ HD double power_of_rest(double r) {
 }
 
 HD double raise_general(double x, const Power<double>& a) {
-    const double tiniest = 4.94065645841246544e-324;
     bool subnormal = x < Real<double>::SMALLEST_NORMAL;
     double m, k;
     split_exponent(x * (subnormal ? 18014398509481984.0 : 1.0), &m, &k);
     k = k - (subnormal ? 54.0 : 0.0);
-    double numerator = m - 1.0, denominator = m + 1.0;
-    double reciprocal = 1.0 / denominator;
-    double s = numerator * reciprocal;
-    double s_high = leading_bits(s, 27), denominator_high = leading_bits(denominator, 27);
-    double denominator_low = m - (denominator_high - 1.0);
-    double remainder = (numerator - s_high * denominator_high) - s_high * denominator_low;
-    double s_low = remainder * reciprocal;
+    double s = (m - 1.0) / (m + 1.0);
     double square = s * s, fourth = square * square;
     double tail = cubic(0.3333333333333333, 0.2000000000000044, 0.14285714285401804,
                         0.11111111195857372, square, fourth)
                   + cubic(9.090897820022362e-2, 7.693119853805562e-2, 6.634386505101608e-2,
                           6.543313745598621e-2, square, fourth)
                         * (fourth * fourth);
-    double rest = s_low + (s * square) * tail;
     double whole = a.exponent_high * k;
-    double part = a.factor_high * s_high;
-    double small = a.exponent_low * k + (a.factor_low * s_high + a.factor * rest);
-    double shifted = clamped(whole + (part + small), 1100.0) + ROUND;
+    double part = a.factor * (s + (s * square) * tail);
+    double shifted = clamped(whole + part, 1100.0) + ROUND;
     double n = shifted - ROUND;
-    double r = clamped(((whole - n) + part) + small, 1.0);
+    double r = clamped((whole - n) + (part + a.exponent_low * k), 1.0);
     double mantissa = power_of_rest(r);
     double half = n * 0.5 + ROUND;
     double other_half = (n - (half - ROUND)) + ROUND;
-    bool ordinary = x >= tiniest && x <= Real<double>::MAX;
+    bool ordinary = x >= Real<double>::TINIEST && x <= Real<double>::MAX;
     return ordinary ? mantissa * power_of_two(half) * power_of_two(other_half) : x;
 }
 

@@ -8,12 +8,14 @@ struct Real;
 template <>
 struct Real<float> {
     static constexpr float MAX = 3.40282346638528859811704183484516925e+38f;
+    static constexpr float TINIEST = 1.40129846432481707e-45f;
     static constexpr float SMALLEST_NORMAL = 1.17549435082228750796873653722224568e-38f;
 };
 
 template <>
 struct Real<double> {
     static constexpr double MAX = 1.79769313486231570814527423731704357e+308;
+    static constexpr double TINIEST = 4.94065645841246544e-324;
     static constexpr double SMALLEST_NORMAL = 2.22507385850720138309023271733240406e-308;
 };
 
@@ -46,9 +48,6 @@ HD void split_exponent(float value, float* m, float* e) {
 /// `value` without the last `dropped` bits of its mantissa.
 HD double leading_bits(double value, u32 dropped) {
     return bits<double>(bits<u64>(value) & (~0ull << dropped));
-}
-HD float leading_bits(float value, u32 dropped) {
-    return bits<float>(bits<u32>(value) & (~0u << dropped));
 }
 
 /// The rounded product, and in `error` what it lacks of the exact one (Dekker, Veltkamp).

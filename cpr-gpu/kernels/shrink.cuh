@@ -32,7 +32,9 @@ struct PowerStep {
     HD void set(double p, double given, bool is_late, bool flush) {
         form = p < 2.0 ? 0 : p == 2.0 ? 1 : 2;
         late = is_late;
+        // So that X = 0 means all of the shrinkage also where the strength rounds to 0.
         strength = length<T>(given);
+        strength = strength > Real<T>::TINIEST ? strength : Real<T>::TINIEST;
         smallest = flush ? Real<T>::SMALLEST_NORMAL : (T)0;
         power = power_of<T>(form == 0 ? 2.0 - p : p - 2.0);
     }
@@ -43,7 +45,7 @@ struct PowerStep {
         x = x > Real<T>::MAX ? Real<T>::MAX : x;
         T w;
         if (form == 0) {
-            w = after * (x == (T)0 ? (T)0 : x / (x + strength));
+            w = after * (x / (x + strength));
         } else if (form == 1) {
             w = after / ((T)1 + strength);
         } else {

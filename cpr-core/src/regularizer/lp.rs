@@ -7,8 +7,8 @@ use crate::{
     correction::Correction,
     error::{ConfigError, exponent},
     kernel,
-    observer::{Observer, STRIP, SumOf, Term},
-    power::Power,
+    observer::{Observer, SumOf, Term},
+    power::{BLOCK, BLOCKS, ElementPower, ForEachPower, PART, Power},
     real::Real,
     reduce::LANES,
     shard::Shard,
@@ -79,18 +79,37 @@ impl<T: Real> Observer<T> for Powers {
 
     #[inline(always)]
     fn add_strip(self, lanes: &mut Self::Lanes, strip: &[T]) {
-        let mut powers = [0.0; STRIP];
-        let powers = &mut powers[..strip.len().min(STRIP)];
-        for (power, &x) in powers.iter_mut().zip(strip) {
-            *power = Real::to_f64(x);
-        }
-        self.0.of_magnitudes(powers);
-        Observer::<f64>::add_strip(SumOf(Plain), lanes, powers);
+        self.0.choose(AddPowers { lanes, strip });
     }
 
     #[inline(always)]
     fn fold(self, lanes: Self::Lanes, count: u64) -> Statistic {
         Observer::<f64>::fold(SumOf(Plain), lanes, count)
+    }
+}
+
+/// Adds the powers of a strip, block by block; the choice of the rule is taken once.
+struct AddPowers<'a, T> {
+    lanes: &'a mut [f64; LANES],
+    strip: &'a [T],
+}
+
+impl<T: Real> ForEachPower for AddPowers<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<P: ElementPower>(self, power: P) {
+        let mut powers = [[0.0; BLOCK]; BLOCKS];
+        for part in self.strip.chunks(PART) {
+            let (powers, _) = powers.split_at_mut(part.len().div_ceil(BLOCK).min(BLOCKS));
+            for (power, &x) in powers.as_flattened_mut().iter_mut().zip(part) {
+                *power = Real::to_f64(x);
+            }
+            power.of_blocks(powers);
+            let powers = powers.as_flattened();
+            let powers = powers.get(..part.len()).unwrap_or(powers);
+            Observer::<f64>::add_strip(SumOf(Plain), self.lanes, powers);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The edges: lengths, NaN, infinities, signed zeros, subnormals, huge numbers.
 
 use cpr_core::{
-    Adaptive, AnyRegularizer, BoundInit, CHUNK, ConstraintConfig, ConstraintRule, GroupError,
-    Order, Real, Shard, StepRule, all_finite,
+    Adaptive, AnyRegularizer, BoundInit, CHUNK, ConstraintConfig, ConstraintRule, Correction,
+    GroupError, Order, Real, Shard, StepRule, all_finite,
     base::{Adam, AdamConfig, Base, Decay, Decayed, Sgd, SgdConfig},
     base_step, constrained_step, measure,
 };
@@ -225,6 +225,15 @@ fn zeros_subnormals_and_huge_numbers_stay_in_bounds_in_f32() {
 fn zeros_subnormals_and_huge_numbers_stay_in_bounds_in_f64() {
     corrections_stay_in_bounds::<f64>(&[0.0, -0.0, 1.0, -3.0, 1e-310, -5e-324, 1e-200]);
     corrections_stay_in_bounds::<f64>(&[0.0, -0.0, 1.0, -1e60, 1e70, 1e30, 1e-310]);
+}
+
+/// A step of the p-norm that is 0 in f32, but not in f64, leaves zeros at zero and all else as it is.
+#[test]
+fn a_power_step_that_rounds_to_zero_is_no_division_of_zero_by_zero() {
+    let start = [0.0f32, -0.0, 1.0, -3.0, 1e-30];
+    let mut theta = start;
+    Correction::Power { p: 0.8, step: 1e-60, flush: true }.apply(&mut theta);
+    assert_eq!(theta, start);
 }
 
 /// The guard lands on R = κ; in f32 too, where κ/R is small.
