@@ -91,8 +91,8 @@ pub(crate) const fn lead<T>() -> usize {
 #[inline(always)]
 pub(crate) fn prefetch_beyond<T>(values: &[T], lead: usize) {
     #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
-    for line in values.chunks(LINE / size_of::<T>().clamp(1, LINE)) {
-        prefetch_line(line.as_ptr().wrapping_add(lead).cast());
+    for start in (0..values.len()).step_by(LINE / size_of::<T>().clamp(1, LINE)) {
+        prefetch_line(values.as_ptr().wrapping_add(start + lead).cast());
     }
     #[cfg(not(all(feature = "std", target_arch = "x86_64", not(miri))))]
     let _ = (values, lead);

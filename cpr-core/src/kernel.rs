@@ -163,8 +163,9 @@ where
     let mut lanes = observer.begin();
     let mut stopped = 0;
     if const { B::FINISHES || S::STRIPWISE } {
+        let mut copy = [T::ZERO; STRIP];
         for mut strip in shard.cut::<STRIP>() {
-            stopped += long_step(level, (base, shrink), strip.reborrow());
+            stopped += long_step(level, (base, shrink), &mut copy, strip.reborrow());
             lanes = dispatch::run_at(level, Add { observer, lanes, theta: strip.theta });
         }
     } else if !O::OBSERVES || (O::FEW_LANES && level == Level::Avx512) {
@@ -184,6 +185,7 @@ where
 fn long_step<T, B, S, const M: usize>(
     level: Level,
     (base, shrink): (B, S),
+    copy: &mut [T; STRIP],
     shard: Shard<'_, T, M>,
 ) -> u64
 where
@@ -192,9 +194,8 @@ where
     S: Shrink<T>,
 {
     let Shard { theta, grad, moments } = shard;
-    let mut copy = [T::ZERO; STRIP];
     let Some(before) = copy.get_mut(..theta.len()) else { return 0 };
-    before.copy_from_slice(theta);
+    dispatch::run_at(level, Copied { from: &*theta, to: &mut *before });
     let mut shard = Shard { theta: &mut *theta, grad, moments };
     dispatch::run_at(level, Step::alone(base, Unmoved, shard.reborrow()));
     if const { B::FINISHES } {
@@ -202,6 +203,28 @@ where
         dispatch::run_at(level, Finish { base, before, theta: shard.theta, moments });
     }
     dispatch::run_at(level, CorrectFrom { shrink, before, theta })
+}
+
+/// A copy of a strip: at this length a loop of whole vectors is faster than the machine's own copy.
+struct Copied<'a, T> {
+    from: &'a [T],
+    to: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Copied<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let ((blocks, tail), (to_blocks, to_tail)) =
+            (self.from.as_chunks::<LANES>(), self.to.as_chunks_mut::<LANES>());
+        for (to, block) in to_blocks.iter_mut().zip(blocks) {
+            *to = *block;
+        }
+        for (to, &element) in to_tail.iter_mut().zip(tail) {
+            *to = element;
+        }
+    }
 }
 
 /// What follows the blocks of a base step; part by part, while the moments of the next strip come.
