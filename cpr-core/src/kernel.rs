@@ -358,6 +358,7 @@ impl<T: Real> Kernel for AllFinite<'_, T> {
         let (blocks, tail) = self.0.as_chunks::<LANES>();
         let mut lanes = [T::ZERO; LANES];
         for block in blocks {
+            dispatch::prefetch_beyond(block, dispatch::lead::<T>());
             for (lane, &x) in lanes.iter_mut().zip(block) {
                 *lane = *lane + x * T::ZERO;
             }
