@@ -1,5 +1,7 @@
 //! One body for every instruction set, chosen at run time. The only file with `unsafe`.
 
+use crate::real::Real;
+
 /// A loop over slices, written once and compiled for each instruction set.
 ///
 /// `run` is inlined into each shell. It uses no fused multiply-add and no reordering, so that every shell gives the
@@ -79,9 +81,8 @@ const LINE: usize = 64;
 ///
 /// The processor's own prefetcher starts anew at every page of every stream, and is in step only after some lines. From 1 to
 /// 3 KiB made no difference.
-pub(crate) const fn lead<T>() -> usize {
-    const BYTES: usize = 2048;
-    if size_of::<T>() == 0 { 0 } else { BYTES / size_of::<T>() }
+pub(crate) const fn lead<T: Real>() -> usize {
+    2048 / size_of::<T>()
 }
 
 /// Asks for as many elements as `values` are, `lead` of them further on in the same stream, in the first cache, without
@@ -89,9 +90,9 @@ pub(crate) const fn lead<T>() -> usize {
 ///
 /// Elsewhere than on x86-64, and without std, it does nothing.
 #[inline(always)]
-pub(crate) fn prefetch_beyond<T>(values: &[T], lead: usize) {
+pub(crate) fn prefetch_beyond<T: Real>(values: &[T], lead: usize) {
     #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
-    for start in (0..values.len()).step_by(LINE / size_of::<T>().clamp(1, LINE)) {
+    for start in (0..values.len()).step_by(LINE / size_of::<T>()) {
         prefetch_line(values.as_ptr().wrapping_add(start + lead).cast());
     }
     #[cfg(not(all(feature = "std", target_arch = "x86_64", not(miri))))]

@@ -242,12 +242,20 @@ impl<T: Real, B: BaseRule<T, M>, const M: usize> Kernel for Finish<'_, T, B, M> 
 
     #[inline(always)]
     fn run(self) {
-        let mut moments = self.moments.each_ref().map(|moment| moment.chunks(PART));
-        for (before, theta) in self.before.chunks(PART).zip(self.theta.chunks_mut(PART)) {
-            for part in moments.each_mut().into_iter().filter_map(Iterator::next) {
+        let Self { base, mut before, mut theta, mut moments } = self;
+        // Cut as `Parts` does, not by `chunks`, in which a panic may stay.
+        loop {
+            let length = theta.len().min(PART);
+            if length == 0 {
+                return;
+            }
+            for part in moments.iter_mut().filter_map(|moment| moment.split_off_mut(..length)) {
                 dispatch::prefetch_beyond(part, STRIP);
             }
-            self.base.finish(before, theta);
+            match (before.split_off(..length), theta.split_off_mut(..length)) {
+                (Some(before), Some(theta)) => base.finish(before, theta),
+                _ => return,
+            }
         }
     }
 }

@@ -15,14 +15,17 @@ use crate::{
     reduce::LANES,
 };
 
-/// Elements of a block of a staged rule: two to eight registers, whose chains of operations do not wait for each other.
-pub(crate) const BLOCK: usize = 2 * LANES;
+/// Elements of a tile of a staged rule: two to sixteen registers, whose chains of operations do not wait for each other. On a
+/// microcontroller, which has no such registers, few: the last tile of a strip is filled up.
+pub(crate) const TILE: usize = if cfg!(feature = "std") { 2 * LANES } else { 4 };
 
-/// Blocks that a staged rule takes through a stage at once: what one stage leaves the next stays near.
-pub(crate) const BLOCKS: usize = if STRIP < 8 * BLOCK { STRIP / BLOCK } else { 8 };
+/// Tiles that a staged rule takes through a stage at once: what one stage leaves the next stays near.
+pub(crate) const TILES: usize = if STRIP < 8 * TILE { STRIP / TILE } else { 8 };
 
-/// Elements of [`BLOCKS`] blocks.
-pub(crate) const PART: usize = BLOCKS * BLOCK;
+/// Elements of [`TILES`] tiles.
+pub(crate) const PART: usize = TILES * TILE;
+
+const _: () = assert!(PART > 0 && STRIP.is_multiple_of(PART), "parts cut a strip");
 
 /// xᵃ for one exponent a > 0 and magnitudes x >= 0, by the cheapest rule that this exponent has.
 ///
@@ -34,7 +37,7 @@ pub(crate) const PART: usize = BLOCKS * BLOCK;
 /// | 1 | x | 0 |
 /// | 3/2 | x·√x | below 1.5 |
 /// | 2 | x·x | ½ (correctly rounded) |
-/// | any other | [`General`] | below 1.5 + a |
+/// | any other | [`General`] | below 1.5 + a, as measured |
 ///
 /// For every a: 0 → 0, ∞ → ∞, NaN → NaN; subnormal x are numbers like any other; results beyond the range are ∞, results
 /// below it subnormal or 0, each the rounding of a value within the bound.
@@ -92,15 +95,15 @@ pub(crate) trait ForEachPower {
 
 /// One rule for xᵃ.
 pub(crate) trait ElementPower: Copy {
-    /// Whether [`of_blocks`](Self::of_blocks) is faster than a loop of [`of`](Self::of).
+    /// Whether [`of_tiles`](Self::of_tiles) is faster than a loop of [`of`](Self::of).
     const STAGED: bool = false;
 
     /// xᵃ for x = `magnitude` >= 0; never a panic.
     fn of<T: Real>(self, magnitude: T) -> T;
 
-    /// Replaces every x of at most [`BLOCKS`] blocks by |x|ᵃ: the bits of `of`.
+    /// Replaces every x of at most [`TILES`] tiles by |x|ᵃ: the bits of `of`.
     #[inline(always)]
-    fn of_blocks<T: Real>(self, values: &mut [[T; BLOCK]]) {
+    fn of_tiles<T: Real>(self, values: &mut [[T; TILE]]) {
         for x in values.as_flattened_mut() {
             *x = self.of(x.abs());
         }
@@ -248,8 +251,8 @@ impl ElementPower for General {
     }
 
     #[inline(always)]
-    fn of_blocks<T: Real>(self, values: &mut [[T; BLOCK]]) {
-        raise::raise_blocks(values, self);
+    fn of_tiles<T: Real>(self, values: &mut [[T; TILE]]) {
+        raise::raise_tiles(values, self);
     }
 }
 

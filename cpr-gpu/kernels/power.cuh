@@ -46,7 +46,7 @@ HD T clamped(T value, T limit) {
 constexpr float ROUND_SINGLE = 12582912.0f; // 1.5·2^23
 constexpr double ROUND = 6755399441055744.0; // 1.5·2^52
 
-/// 2^r for |r| <= ½.
+/// 2^r for |r| a little above ½ at most.
 HD float power_of_rest(float r) {
     float r2 = r * r;
     return 1.0f
@@ -88,7 +88,7 @@ HD double power_of_two(double shifted) {
     return bits<double>((bits<u64>(shifted) << 52) + 0x3ff0000000000000ull);
 }
 
-/// 2^r for |r| <= ½.
+/// 2^r for |r| a little above ½ at most.
 HD double power_of_rest(double r) {
     double r2 = r * r, r4 = r2 * r2;
     double upper = cubic(1.3333558146410099e-3, 1.5403530461987697e-4, 1.5252733840630631e-5,

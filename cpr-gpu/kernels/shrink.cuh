@@ -33,8 +33,9 @@ struct PowerStep {
         form = p < 2.0 ? 0 : p == 2.0 ? 1 : 2;
         late = is_late;
         // So that X = 0 means all of the shrinkage also where the strength rounds to 0.
+        T least = form == 0 ? Real<T>::SMALLEST_NORMAL : (T)0;
         strength = length<T>(given);
-        strength = strength > Real<T>::TINIEST ? strength : Real<T>::TINIEST;
+        strength = strength > least ? strength : least;
         smallest = flush ? Real<T>::SMALLEST_NORMAL : (T)0;
         power = power_of<T>(form == 0 ? 2.0 - p : p - 2.0);
     }

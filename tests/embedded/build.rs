@@ -14,7 +14,8 @@ mod head;
 
 use head::{FEATURES, Head, Window};
 use problem::{
-    Buffers, Trained, adam, differentiate_only, regularizers, sgd, train, train_free, train_set,
+    Buffers, Trained, adam, decayed, differentiate_only, regularizers, sgd, train, train_free,
+    train_set,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -72,7 +73,11 @@ fn expected(training: &[Window], fresh: &[Window]) -> Option<String> {
     one("L2_ADAM", train(L2, adam(), &mut two)?)?;
     one("L2_SGD", train(L2, sgd(), &mut none)?)?;
     one("SET", train_set(adam(), &mut two)?)?;
-    for (name, all) in [("ANY_ADAM", with_adam(&mut two)?), ("ANY_SGD", with_sgd(&mut none)?)] {
+    let padam = decayed().map(|base| train_free(base, &mut two));
+    let padam = padam.into_iter().collect::<Option<Vec<_>>>()?;
+    for (name, all) in
+        [("PADAM", padam), ("ANY_ADAM", with_adam(&mut two)?), ("ANY_SGD", with_sgd(&mut none)?)]
+    {
         let all: &[Trained] = &all;
         writeln!(code, "/// Of `{name}`.\npub const {name}: [Trained; {}] = {all:?};", all.len())
             .ok()?;

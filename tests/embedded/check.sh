@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-cases=(gradient adam minimal_sgd minimal set any_sgd any_adam head)
+cases=(gradient adam padam minimal_sgd minimal set any_sgd any_adam head)
 targets=(thumbv7em-none-eabihf thumbv6m-none-eabi)
 machine=mps2-an386
 seconds=300
@@ -98,6 +98,7 @@ if [[ $run == yes ]]; then
             stack=$(awk '$1 == "stack" { print $2 }' <<<"$said")
             case $case in
             any_*) runs=$((5 * steps)) ;;       # one for each regularizer
+            padam) runs=$((2 * steps)) ;;       # one for each decay
             head) runs=180 ;;                   # of 30 times 6 batches
             *) runs=$steps ;;
             esac

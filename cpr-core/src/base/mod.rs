@@ -46,8 +46,8 @@ pub trait BaseRule<T: Real, const M: usize>: Copy {
     /// One step of a block: θ and the moments are replaced.
     fn block(&self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]);
 
-    /// What follows the blocks of a strip, from θ `before` them: the decay of a [`Decayed`] base. The slices have one
-    /// length; each element is still treated by itself.
+    /// What follows the blocks, a few hundred elements at a time, from θ `before` them: the decay of a [`Decayed`] base. The
+    /// slices have one length; each element is still treated by itself.
     ///
     /// A plain loop over many elements is what compilers turn into whole vectors at every width; arithmetic of more than
     /// a dozen operations on one block stays scalar on machines without AVX-512.

@@ -4,16 +4,16 @@
 //! waits for itself (a factor of the p-norm in the cache, AVX-512: 1.4 ns a parameter against 1.0; AVX2: 2.2 against 1.4).
 //! One element goes through the same operations.
 
-use super::{BLOCK, BLOCKS, General, Pieces};
+use super::{General, Pieces, TILE, TILES};
 use crate::real::{
     ROUND, ROUND_SINGLE, Real, power_of_two, powers_of_two_single, split_exponent,
     split_exponent_single,
 };
 
-/// Replaces every x of at most [`BLOCKS`] blocks by |x|ᵃ.
+/// Replaces every x of at most [`TILES`] tiles by |x|ᵃ.
 #[inline(always)]
-pub(super) fn raise_blocks<T: Real>(values: &mut [[T; BLOCK]], general: General) {
-    let [mut quotients, mut exponents] = [[[T::ZERO; BLOCK]; BLOCKS]; 2];
+pub(super) fn raise_tiles<T: Real>(values: &mut [[T; TILE]], general: General) {
+    let [mut quotients, mut exponents] = [[[T::ZERO; TILE]; TILES]; 2];
     for ((x, s), k) in values.iter().zip(&mut quotients).zip(&mut exponents) {
         for ((x, s), k) in x.iter().zip(s).zip(k) {
             [*s, *k] = x.abs().logarithm();

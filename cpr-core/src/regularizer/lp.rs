@@ -8,7 +8,7 @@ use crate::{
     error::{ConfigError, exponent},
     kernel,
     observer::{Observer, SumOf, Term},
-    power::{BLOCK, BLOCKS, ElementPower, ForEachPower, PART, Power},
+    power::{ElementPower, ForEachPower, PART, Power, TILE, TILES},
     real::Real,
     reduce::LANES,
     shard::Shard,
@@ -99,13 +99,13 @@ impl<T: Real> ForEachPower for AddPowers<'_, T> {
 
     #[inline(always)]
     fn run<P: ElementPower>(self, power: P) {
-        let mut powers = [[0.0; BLOCK]; BLOCKS];
+        let mut powers = [[0.0; TILE]; TILES];
         for part in self.strip.chunks(PART) {
-            let (powers, _) = powers.split_at_mut(part.len().div_ceil(BLOCK).min(BLOCKS));
+            let (powers, _) = powers.split_at_mut(part.len().div_ceil(TILE).min(TILES));
             for (power, &x) in powers.as_flattened_mut().iter_mut().zip(part) {
                 *power = Real::to_f64(x);
             }
-            power.of_blocks(powers);
+            power.of_tiles(powers);
             let powers = powers.as_flattened();
             let powers = powers.get(..part.len()).unwrap_or(powers);
             Observer::<f64>::add_strip(SumOf(Plain), self.lanes, powers);

@@ -1,4 +1,5 @@
-//! The limit: a plain loop over the seven streams of Adam, with next to no arithmetic.
+//! A plain loop over the seven streams of Adam, with next to no arithmetic: what memory gives to a loop that leaves asking
+//! ahead to the processor.
 
 use crate::parallel::Workers;
 

@@ -1,6 +1,6 @@
 //! A least-squares problem whose solution lies outside the bound: the same code on the host and on the target.
 
-use cpr_core::base::{Adam, AdamConfig, Base, Sgd, SgdConfig};
+use cpr_core::base::{Adam, AdamConfig, Base, Decay, Decayed, Sgd, SgdConfig};
 use cpr_core::{
     AnyRegularizer, BoundInit, ConstraintConfig, ConstraintRule, ConstraintSet, L1, L2, Outcome,
     Regularizer, Report, Shard, Std, base_step, constrained_step,
@@ -39,6 +39,15 @@ pub struct Buffers<const M: usize> {
 /// Adam with its default hyperparameters; `None` never comes.
 pub fn adam() -> Option<Adam> {
     Adam::new(AdamConfig::default()).ok()
+}
+
+/// PAdam with an exponent that needs the general power, and AdamL1.
+pub fn decayed() -> [Option<Decayed<Adam>>; 2] {
+    [
+        Decay::PNorm { p: 0.8, lambda: 1e-2, late: false, flush: true },
+        Decay::L1 { lambda: 1e-2, weight_decay: 1e-2 },
+    ]
+    .map(|decay| Decayed::new(adam()?, decay).ok())
 }
 
 /// SGD without momentum; `None` never comes.

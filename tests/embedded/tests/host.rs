@@ -4,7 +4,7 @@ use cpr_core::L2;
 use cpr_embedded::expected;
 use cpr_embedded::head::{Bounded, Head, Learnt};
 use cpr_embedded::problem::{
-    Buffers, adam, differentiate_only, regularizers, sgd, train, train_free, train_set,
+    Buffers, adam, decayed, differentiate_only, regularizers, sgd, train, train_free, train_set,
 };
 use cpr_embedded::windows::{FRESH, TRAINING};
 
@@ -25,6 +25,7 @@ fn every_case_ends_elsewhere() {
     let others = [expected::ADAM, expected::SET];
     let mut ends: Vec<u64> = others
         .into_iter()
+        .chain(expected::PADAM)
         .chain(expected::ANY_ADAM)
         .chain(expected::ANY_SGD)
         .map(|trained| trained.theta)
@@ -43,6 +44,9 @@ fn without_std_the_bits_are_those_with_it() {
     assert_eq!(train(L2, adam(), &mut two), Some(expected::L2_ADAM));
     assert_eq!(train(L2, sgd(), &mut none), Some(expected::L2_SGD));
     assert_eq!(train_set(adam(), &mut two), Some(expected::SET));
+    for (i, base) in decayed().into_iter().enumerate() {
+        assert_eq!(train_free(base, &mut two), Some(expected::PADAM[i]));
+    }
     for (i, regularizer) in regularizers().into_iter().flatten().enumerate() {
         assert_eq!(train(regularizer, adam(), &mut two), Some(expected::ANY_ADAM[i]));
         assert_eq!(train(regularizer, sgd(), &mut none), Some(expected::ANY_SGD[i]));

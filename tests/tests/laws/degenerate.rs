@@ -230,10 +230,21 @@ fn zeros_subnormals_and_huge_numbers_stay_in_bounds_in_f64() {
 /// A step of the p-norm that is 0 in f32, but not in f64, leaves zeros at zero and all else as it is.
 #[test]
 fn a_power_step_that_rounds_to_zero_is_no_division_of_zero_by_zero() {
-    let start = [0.0f32, -0.0, 1.0, -3.0, 1e-30];
-    let mut theta = start;
-    Correction::Power { p: 0.8, step: 1e-60, flush: true }.apply(&mut theta);
-    assert_eq!(theta, start);
+    let start = [0.0f32, -0.0, 1.0, -3.0, 1e-20, 3e38];
+    // 3e38 to the power of 62 overflows: no more than a strength of 0 may come of it.
+    for p in [0.8, 1.0, 1.3, 2.0, 2.5, 64.0] {
+        for step in [1e-60, 0.0] {
+            let mut theta = start;
+            Correction::Power { p, step, flush: true }.apply(&mut theta);
+            assert_eq!(theta, start, "p = {p}, ℓ = {step:e}");
+        }
+    }
+    // X is that of θ before the step, which may have moved away from zero.
+    let padam = Decay::PNorm { p: 0.8, lambda: 1e-60, late: false, flush: true };
+    let base = Decayed::new(Sgd::new(SgdConfig::default()).unwrap(), padam).unwrap();
+    let (mut theta, grad) = ([0.0f32, 1.0], [-1.0f32, 0.0]);
+    base_step(&base.at(1, 0.5), Shard::new(&mut theta, &grad, []).unwrap());
+    assert_eq!(theta, [0.0, 1.0]);
 }
 
 /// The guard lands on R = κ; in f32 too, where κ/R is small.
