@@ -17,10 +17,10 @@ use crate::{
 
 /// Elements of a tile of a staged rule: two to sixteen registers, whose chains of operations do not wait for each other. On a
 /// microcontroller, which has no such registers, few: the last tile of a strip is filled up.
-pub(crate) const TILE: usize = if cfg!(feature = "std") { 2 * LANES } else { 4 };
+const TILE: usize = if cfg!(feature = "std") { 2 * LANES } else { 4 };
 
 /// Tiles that a staged rule takes through a stage at once: what one stage leaves the next stays near.
-pub(crate) const TILES: usize = if STRIP < 8 * TILE { STRIP / TILE } else { 8 };
+const TILES: usize = if STRIP < 8 * TILE { STRIP / TILE } else { 8 };
 
 /// Elements of [`TILES`] tiles.
 pub(crate) const PART: usize = TILES * TILE;
@@ -81,6 +81,32 @@ impl Power {
             Self::Square => task.run(Square),
             Self::General(general) => task.run(general),
         }
+    }
+}
+
+/// Room for the powers of a part.
+pub(crate) struct Part<T>([[T; TILE]; TILES]);
+
+impl<T: Real> Part<T> {
+    /// With nothing in it.
+    pub(crate) const fn new() -> Self {
+        Self([[T::ZERO; TILE]; TILES])
+    }
+
+    /// |x|ᵃ of every value, of which there are at most [`PART`].
+    #[inline(always)]
+    pub(crate) fn raised<P: ElementPower>(
+        &mut self,
+        power: P,
+        values: impl ExactSizeIterator<Item = T>,
+    ) -> &[T] {
+        let count = values.len();
+        let (tiles, _) = self.0.split_at_mut(count.div_ceil(TILE).min(TILES));
+        for (place, value) in tiles.as_flattened_mut().iter_mut().zip(values) {
+            *place = value;
+        }
+        power.of_tiles(tiles);
+        tiles.as_flattened().get(..count).unwrap_or_default()
     }
 }
 

@@ -4,7 +4,7 @@
 //! phase 1, both are the same. A rule returns how many elements the overshoot guard stopped at zero.
 
 use crate::{
-    power::{ElementPower, ForEachPower, Identity, PART, Power, TILE, TILES},
+    power::{ElementPower, ForEachPower, Identity, PART, Part, Power},
     real::Real,
     reduce::LANES,
 };
@@ -283,8 +283,8 @@ impl<T: Real> PowerStep<T> {
             Form::Reciprocal(Power::new(p - 2.0))
         };
         let smallest = if flush { T::min_positive_value() } else { T::ZERO };
-        // X = 0 means all of the shrinkage, also where the strength rounds to 0 and 0/(0 + 0) would be NaN. A strength so
-        // small is felt by no X above some hundred of the smallest normal numbers.
+        // X = 0 means all of the shrinkage, also where the strength rounds to 0 and 0/(0 + 0) would be NaN. No X that is some
+        // digits larger feels a strength so small.
         let least = if p < 2.0 { T::min_positive_value() } else { T::ZERO };
         Self { form, strength: length::<T>(strength).max(least), late, smallest }
     }
@@ -357,16 +357,12 @@ impl<T: Real, F: Factor<T>> ForEachPower for Powered<'_, T, F> {
         let Self { factor, strength, smallest, before, theta } = self;
         let limits = (strength, smallest);
         if P::STAGED {
-            let mut powers = [[T::ZERO; TILE]; TILES];
+            let mut powers = Part::new();
             for (place, theta) in theta.chunks_mut(PART).enumerate() {
                 let before = before.and_then(|before| before.chunks(PART).nth(place));
-                let (powers, _) = powers.split_at_mut(theta.len().div_ceil(TILE).min(TILES));
-                let places = powers.as_flattened_mut().iter_mut();
-                for (power, &x) in places.zip(before.unwrap_or(&*theta)) {
-                    *power = x;
-                }
-                power.of_tiles(powers);
-                for (w, &power) in theta.iter_mut().zip(powers.as_flattened()) {
+                let deciding = before.unwrap_or(&*theta).iter().copied();
+                let powers = powers.raised(power, deciding);
+                for (w, &power) in theta.iter_mut().zip(powers) {
                     *w = Self::shrunk(factor, *w, power, limits);
                 }
             }

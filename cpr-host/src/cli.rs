@@ -271,7 +271,7 @@ enum Arguments {
 
 #[derive(Debug, Subcommand)]
 enum BenchArguments {
-    /// Time optimizer steps: AdamCPR and PAdam against AdamW, and AdamW against the memory's limit
+    /// Time optimizer steps: AdamCPR and PAdam against AdamW, and a plain loop over the same memory
     #[command(after_help = BENCH)]
     Step {
         /// The models whose shapes are measured [default: all]

@@ -8,7 +8,7 @@ use crate::{
     error::{ConfigError, exponent},
     kernel,
     observer::{Observer, SumOf, Term},
-    power::{ElementPower, ForEachPower, PART, Power, TILE, TILES},
+    power::{ElementPower, ForEachPower, PART, Part, Power},
     real::Real,
     reduce::LANES,
     shard::Shard,
@@ -88,7 +88,7 @@ impl<T: Real> Observer<T> for Powers {
     }
 }
 
-/// Adds the powers of a strip, block by block; the choice of the rule is taken once.
+/// Adds the powers of a strip, part by part; the choice of the rule is taken once.
 struct AddPowers<'a, T> {
     lanes: &'a mut [f64; LANES],
     strip: &'a [T],
@@ -99,15 +99,9 @@ impl<T: Real> ForEachPower for AddPowers<'_, T> {
 
     #[inline(always)]
     fn run<P: ElementPower>(self, power: P) {
-        let mut powers = [[0.0; TILE]; TILES];
+        let mut powers = Part::new();
         for part in self.strip.chunks(PART) {
-            let (powers, _) = powers.split_at_mut(part.len().div_ceil(TILE).min(TILES));
-            for (power, &x) in powers.as_flattened_mut().iter_mut().zip(part) {
-                *power = Real::to_f64(x);
-            }
-            power.of_tiles(powers);
-            let powers = powers.as_flattened();
-            let powers = powers.get(..part.len()).unwrap_or(powers);
+            let powers = powers.raised(power, part.iter().copied().map(Real::to_f64));
             Observer::<f64>::add_strip(SumOf(Plain), self.lanes, powers);
         }
     }
