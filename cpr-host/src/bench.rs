@@ -1,4 +1,4 @@
-//! `cpr bench step`: what an optimizer step costs on this machine, against AdamW and against the memory's limit.
+//! `cpr bench step`: what an optimizer step costs on this machine, against AdamW and a plain loop over the same memory.
 //!
 //! All variants of a table run in one process on the same parameters and gradients. In every round each is timed beside
 //! an AdamW of its own, once before and once after it in turns, so that the machine's other load meets both. A figure is
@@ -17,6 +17,7 @@ use std::{
     time::Instant,
 };
 
+use cpr_core::all_finite;
 use serde::Serialize;
 
 pub use self::{interval::Interval, shapes::Shapes, variant::Variant};
@@ -56,6 +57,14 @@ pub enum BenchError {
         variant: Variant,
         /// Why.
         source: OptimError,
+    },
+    /// Weights or their measure became NaN or infinite: constraints then rest, and what was timed is no step.
+    #[error(
+        "{variant:?}: the weights became NaN or infinite, so the times are void: please report it"
+    )]
+    NotFinite {
+        /// The variant whose constraints saw it, else AdamW.
+        variant: Variant,
     },
     /// The shapes of a model.
     #[error(transparent)]
@@ -168,6 +177,18 @@ impl Lane {
         }
     }
 
+    const fn variant(&self) -> Option<Variant> {
+        match self {
+            Self::Optimizer(variant, _) => Some(*variant),
+            Self::Plain => None,
+        }
+    }
+
+    /// Whether a constraint did nothing on some step because R was not finite.
+    fn has_rested(&self) -> bool {
+        matches!(self, Self::Optimizer(_, optimizer) if optimizer.non_finite_statistic().is_some())
+    }
+
     /// Constraints with λ > 0, of all.
     fn active(&self) -> Option<[usize; 2]> {
         let Self::Optimizer(_, optimizer) = self else { return None };
@@ -215,6 +236,12 @@ fn measure(plan: &BenchPlan, shapes: Shapes, workers: &Workers) -> Result<Table,
             base_seconds.push(pair[0]);
             pairs.push(pair);
         }
+    }
+
+    let void = others.iter().find(|lane| lane.has_rested());
+    if void.is_some() || base.has_rested() || !all_finite(&memory.theta) {
+        let variant = void.and_then(Lane::variant).or(base.variant()).unwrap_or(Variant::AdamW);
+        return Err(BenchError::NotFinite { variant });
     }
 
     let warm_ups = others.len().max(1);

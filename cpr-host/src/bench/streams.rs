@@ -37,7 +37,8 @@ fn divide(
     }
     for (((theta, grad), first), second) in theta.iter_mut().zip(grads).zip(first).zip(second) {
         *first += 0.1 * (grad - *first);
-        *second += 0.001 * (grad - *second);
+        // A second moment is never negative: the next variant takes its root.
+        *second += 0.001 * (grad * grad - *second);
         // θ is written, and stays where it is: the next variant finds the same weights.
         *theta -= 1e-9 * (*first - *second);
     }
