@@ -73,6 +73,9 @@ pub(crate) fn run_at<K: Kernel>(level: Level, kernel: K) -> K::Output {
     kernel.run()
 }
 
+/// Whether a loop can ask for what it comes to.
+pub(crate) const ASKS_AHEAD: bool = cfg!(all(feature = "std", target_arch = "x86_64"));
+
 /// Bytes of a cache line.
 #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
 const LINE: usize = 64;

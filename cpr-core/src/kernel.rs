@@ -10,6 +10,7 @@ use crate::{
     shard::Shard,
     shrink::{Shrink, Unmoved},
     statistic::{Observed, Statistic},
+    streams::{self, TURN},
 };
 
 /// Elements of a strip where the base step alone comes before the measure: what both read stays in the first cache.
@@ -344,7 +345,18 @@ impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
 
     #[inline(always)]
     fn run(self) -> u64 {
-        self.shrink.slice(self.theta)
+        let Self { shrink, mut theta } = self;
+        let mut stopped = 0;
+        let mut streams = streams::cut_mut(&mut theta);
+        // All are of one length, a multiple of the turns'.
+        while !streams[0].is_empty() {
+            for stream in &mut streams {
+                let Some(part) = stream.split_off_mut(..TURN) else { continue };
+                dispatch::prefetch_beyond(part, TURN);
+                stopped += shrink.slice(part);
+            }
+        }
+        stopped + shrink.slice(theta)
     }
 }
 
@@ -352,38 +364,6 @@ impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
 #[inline]
 pub(crate) fn correct<T: Real, S: Shrink<T>>(shrink: S, theta: &mut [T]) -> u64 {
     dispatch::run(Correct { shrink, theta })
-}
-
-/// Whether every element is finite: one read-only pass.
-struct AllFinite<'a, T>(&'a [T]);
-
-impl<T: Real> Kernel for AllFinite<'_, T> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn run(self) -> bool {
-        // x·0 is 0 for a finite x and NaN otherwise, and NaN stays through a sum: no branch in the loop.
-        let (blocks, tail) = self.0.as_chunks::<LANES>();
-        let mut lanes = [T::ZERO; LANES];
-        for block in blocks {
-            dispatch::prefetch_beyond(block, dispatch::lead::<T>());
-            for (lane, &x) in lanes.iter_mut().zip(block) {
-                *lane = *lane + x * T::ZERO;
-            }
-        }
-        for (lane, &x) in lanes.iter_mut().zip(tail) {
-            *lane = *lane + x * T::ZERO;
-        }
-        lanes.iter().all(|lane| !lane.is_nan())
-    }
-}
-
-/// Whether every element is finite: neither NaN nor ±∞. True for no elements.
-///
-/// The trainer looks at all gradients with it before phase 1, and skips the step whole if one is not finite.
-#[must_use]
-pub fn all_finite<T: Real>(values: &[T]) -> bool {
-    dispatch::run(AllFinite(values))
 }
 
 #[inline(always)]

@@ -86,6 +86,7 @@ mod dispatch;
 mod error;
 mod exponential;
 mod extended;
+mod finite;
 mod fused;
 mod kernel;
 mod multiplier;
@@ -98,6 +99,7 @@ mod set;
 mod shard;
 mod shrink;
 mod statistic;
+mod streams;
 mod wire;
 
 pub use bound::{Adaptive, Bound, BoundInit, Inflection, Trace};
@@ -107,8 +109,8 @@ pub use constraint::{
 pub use correction::Correction;
 pub use dispatch::Level;
 pub use error::{ConfigError, GroupError, LengthError, Slice};
+pub use finite::all_finite;
 pub use fused::{FirstPass, base_step, constrained_step};
-pub use kernel::all_finite;
 pub use multiplier::Multiplier;
 pub use real::Real;
 pub use reduce::{CHUNK, LANES, Pairwise};

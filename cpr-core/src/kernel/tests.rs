@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// Around a block, and over the strips of a chunk.
-const LENGTHS: [usize; 7] = [0, 1, 15, 16, 33, 200, 1041];
+/// Around a block, over the strips of a chunk, and over the streams of a correction.
+const LENGTHS: [usize; 8] = [0, 1, 15, 16, 33, 200, 1041, 4133];
 
 fn values<T: Real>(n: usize, seed: f64) -> Vec<T> {
     (0..n).map(|i| T::from_f64(libm::sin(seed + 0.7 * count(i)) * 0.3)).collect()
@@ -119,19 +119,4 @@ fn all<T: Real>() {
 fn every_level_gives_the_bits_of_the_baseline() {
     all::<f32>();
     all::<f64>();
-}
-
-#[test]
-fn one_value_that_is_not_finite_is_found_wherever_it_stands() {
-    for n in [1, 16, 17, 40] {
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for place in 0..n {
-                let mut values = values::<f32>(n, 0.3);
-                assert!(all_finite(&values));
-                values[place] = bad;
-                assert!(!all_finite(&values), "{bad} at {place} of {n}");
-            }
-        }
-    }
-    assert!(all_finite::<f32>(&[]) && all_finite(&[f64::MAX, f64::MIN_POSITIVE, -0.0]));
 }

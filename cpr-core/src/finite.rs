@@ -1,0 +1,86 @@
+//! Whether gradients are finite, before a step touches anything.
+
+use crate::{
+    dispatch::{self, Kernel},
+    real::Real,
+    reduce::LANES,
+    streams::{self, TURN},
+};
+
+/// One read-only pass.
+struct AllFinite<'a, T>(&'a [T]);
+
+impl<T: Real> Kernel for AllFinite<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        let Self(mut values) = self;
+        let mut lanes = [T::ZERO; LANES];
+        let mut streams = streams::cut(&mut values);
+        // All are of one length, a multiple of the turns'.
+        while !streams[0].is_empty() {
+            for stream in &mut streams {
+                let Some(part) = stream.split_off(..TURN) else { continue };
+                dispatch::prefetch_beyond(part, TURN);
+                lanes = add(lanes, part);
+            }
+        }
+        add(lanes, values).iter().all(|lane| !lane.is_nan())
+    }
+}
+
+/// Adds x·0, which is 0 for a finite x and NaN otherwise, and NaN stays through a sum: no branch in the loop.
+#[inline(always)]
+fn add<T: Real>(mut lanes: [T; LANES], values: &[T]) -> [T; LANES] {
+    let (blocks, tail) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for (lane, &x) in lanes.iter_mut().zip(block) {
+            *lane = *lane + x * T::ZERO;
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(tail) {
+        *lane = *lane + x * T::ZERO;
+    }
+    lanes
+}
+
+/// Whether every element is finite: neither NaN nor ±∞. True for no elements.
+///
+/// The trainer looks at all gradients with it before phase 1, and skips the step whole if one is not finite.
+#[must_use]
+pub fn all_finite<T: Real>(values: &[T]) -> bool {
+    dispatch::run(AllFinite(values))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::{dispatch::Level, streams::STREAMS};
+
+    #[test]
+    fn one_value_that_is_not_finite_is_found_wherever_it_stands() {
+        let turn = STREAMS * TURN;
+        for (n, stride) in [(1, 1), (16, 1), (17, 1), (40, 1), (turn, 41), (2 * turn + 37, 83)] {
+            let mut values: Vec<f32> = (0x3f80_0000..).map(f32::from_bits).take(n).collect();
+            let found = |values: &[f32]| {
+                let levels = [Level::Baseline, Level::Avx2, Level::Avx512];
+                let [first, others @ ..] =
+                    levels.map(|level| !dispatch::run_at(level, AllFinite(values)));
+                assert_eq!(others, [first; 2]);
+                first
+            };
+            assert!(!found(&values));
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                for place in (0..values.len()).step_by(stride).chain([values.len() - 1]) {
+                    let good = std::mem::replace(&mut values[place], bad);
+                    assert!(found(&values), "{bad} at {place} of {n}");
+                    values[place] = good;
+                }
+            }
+        }
+        assert!(all_finite::<f32>(&[]) && all_finite(&[f64::MAX, f64::MIN_POSITIVE, -0.0]));
+    }
+}

@@ -1,0 +1,30 @@
+//! A long slice, gone along at several places at once.
+//!
+//! A core has more lines under way for several streams than for one: where a loop reads nothing but the slice, and the
+//! order of its elements is free, it takes turns among parts of it. On a Xeon whose second level held nothing of it,
+//! a slice was scaled in 0.8 of the time.
+
+/// Streams that a slice is cut into.
+pub(crate) const STREAMS: usize = 8;
+
+/// Elements that a loop takes of each in turn.
+pub(crate) const TURN: usize = crate::power::PART;
+
+/// The length of each stream: whole turns, and none where the loop cannot ask ahead.
+const fn length(elements: usize) -> usize {
+    if crate::dispatch::ASKS_AHEAD { elements / (STREAMS * TURN) * TURN } else { 0 }
+}
+
+/// Cuts streams of one length off the front of `values`; what is left is shorter than a turn of all.
+#[inline(always)]
+pub(crate) fn cut<'a, T>(values: &mut &'a [T]) -> [&'a [T]; STREAMS] {
+    let length = length(values.len());
+    core::array::from_fn(|_| values.split_off(..length).unwrap_or_default())
+}
+
+/// [`cut`], to write.
+#[inline(always)]
+pub(crate) fn cut_mut<'a, T>(values: &mut &'a mut [T]) -> [&'a mut [T]; STREAMS] {
+    let length = length(values.len());
+    core::array::from_fn(|_| values.split_off_mut(..length).unwrap_or_default())
+}
