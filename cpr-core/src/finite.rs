@@ -4,8 +4,11 @@ use crate::{
     dispatch::{self, Kernel},
     real::Real,
     reduce::LANES,
-    streams::{self, TURN},
+    streams::{self, LEAD, TURN},
 };
+
+/// Elements of one turn in the loop: a sum for each.
+const WIDTH: usize = if dispatch::ASKS_AHEAD { TURN } else { LANES };
 
 /// One read-only pass.
 struct AllFinite<'a, T>(&'a [T]);
@@ -16,33 +19,31 @@ impl<T: Real> Kernel for AllFinite<'_, T> {
     #[inline(always)]
     fn run(self) -> bool {
         let Self(mut values) = self;
-        let mut lanes = [T::ZERO; LANES];
-        let mut streams = streams::cut(&mut values);
+        let mut sums = [T::ZERO; WIDTH];
+        let mut streams = streams::cut(&mut values, WIDTH);
         // All are of one length, a multiple of the turns'.
         while !streams[0].is_empty() {
             for stream in &mut streams {
-                let Some(part) = stream.split_off(..TURN) else { continue };
-                dispatch::prefetch_beyond(part, TURN);
-                lanes = add(lanes, part);
+                let Some(part) = stream.split_off(..WIDTH) else { continue };
+                dispatch::prefetch_beyond(part, LEAD);
+                add(&mut sums, part);
             }
         }
-        add(lanes, values).iter().all(|lane| !lane.is_nan())
+        let (parts, tail) = values.as_chunks::<WIDTH>();
+        for part in parts {
+            add(&mut sums, part);
+        }
+        add(&mut sums, tail);
+        sums.iter().all(|sum| !sum.is_nan())
     }
 }
 
 /// Adds x·0, which is 0 for a finite x and NaN otherwise, and NaN stays through a sum: no branch in the loop.
 #[inline(always)]
-fn add<T: Real>(mut lanes: [T; LANES], values: &[T]) -> [T; LANES] {
-    let (blocks, tail) = values.as_chunks::<LANES>();
-    for block in blocks {
-        for (lane, &x) in lanes.iter_mut().zip(block) {
-            *lane = *lane + x * T::ZERO;
-        }
+fn add<T: Real>(sums: &mut [T; WIDTH], part: &[T]) {
+    for (sum, &x) in sums.iter_mut().zip(part) {
+        *sum = *sum + x * T::ZERO;
     }
-    for (lane, &x) in lanes.iter_mut().zip(tail) {
-        *lane = *lane + x * T::ZERO;
-    }
-    lanes
 }
 
 /// Whether every element is finite: neither NaN nor ±∞. True for no elements.

@@ -10,7 +10,7 @@ use crate::{
     shard::Shard,
     shrink::{Shrink, Unmoved},
     statistic::{Observed, Statistic},
-    streams::{self, TURN},
+    streams::{self, LEAD},
 };
 
 /// Elements of a strip where the base step alone comes before the measure: what both read stays in the first cache.
@@ -347,12 +347,12 @@ impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
     fn run(self) -> u64 {
         let Self { shrink, mut theta } = self;
         let mut stopped = 0;
-        let mut streams = streams::cut_mut(&mut theta);
+        let mut streams = streams::cut_mut(&mut theta, S::TURN);
         // All are of one length, a multiple of the turns'.
         while !streams[0].is_empty() {
             for stream in &mut streams {
-                let Some(part) = stream.split_off_mut(..TURN) else { continue };
-                dispatch::prefetch_beyond(part, TURN);
+                let Some(part) = stream.split_off_mut(..S::TURN) else { continue };
+                dispatch::prefetch_beyond(part, LEAD);
                 stopped += shrink.slice(part);
             }
         }

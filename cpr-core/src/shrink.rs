@@ -7,6 +7,7 @@ use crate::{
     power::{ElementPower, ForEachPower, Identity, PART, Part, Power},
     real::Real,
     reduce::LANES,
+    streams,
 };
 
 /// A correction, element by element.
@@ -16,6 +17,9 @@ pub(crate) trait Shrink<T: Real>: Copy {
 
     /// Whether phase 1 corrects strips in place of blocks: where a rule is more than a multiplication and a sum.
     const STRIPWISE: bool = true;
+
+    /// Elements of a turn of phase 4, where it takes turns among the [`streams`] of a slice.
+    const TURN: usize = streams::TURN;
 
     /// Corrects a block of phase 1, the few elements of a rule that is not [`STRIPWISE`](Self::STRIPWISE); returns the
     /// number of elements stopped.
@@ -402,6 +406,8 @@ impl<T: Real> PowerStep<T> {
 }
 
 impl<T: Real> Shrink<T> for PowerStep<T> {
+    const TURN: usize = PART;
+
     #[inline(always)]
     fn element(&self, before: T, after: T) -> (T, bool) {
         let mut theta = [after];
