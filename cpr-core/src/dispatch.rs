@@ -73,7 +73,7 @@ pub(crate) fn run_at<K: Kernel>(level: Level, kernel: K) -> K::Output {
     kernel.run()
 }
 
-/// Whether a loop can ask for what it comes to.
+/// Whether a loop can ask for what it comes to. Under miri too, which has no prefetch: it is to see the same loops.
 pub(crate) const ASKS_AHEAD: bool = cfg!(all(feature = "std", target_arch = "x86_64"));
 
 /// Bytes of a cache line.

@@ -21,8 +21,7 @@ impl<T: Real> Kernel for AllFinite<'_, T> {
         let Self(mut values) = self;
         let mut sums = [T::ZERO; WIDTH];
         let mut streams = streams::cut(&mut values, WIDTH);
-        // All are of one length, a multiple of the turns'.
-        while !streams[0].is_empty() {
+        for _ in 0..streams[0].len() / WIDTH {
             for stream in &mut streams {
                 let Some(part) = stream.split_off(..WIDTH) else { continue };
                 dispatch::prefetch_beyond(part, LEAD);

@@ -1,4 +1,4 @@
-//! The loops of phase 1 and phase 4 over one chunk, written once for every rule.
+//! The loops of phase 1 over one chunk, and of phase 4 over a slice, written once for every rule.
 
 use crate::{
     base::BaseRule,
@@ -348,8 +348,7 @@ impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
         let Self { shrink, mut theta } = self;
         let mut stopped = 0;
         let mut streams = streams::cut_mut(&mut theta, S::TURN);
-        // All are of one length, a multiple of the turns'.
-        while !streams[0].is_empty() {
+        for _ in 0..streams[0].len() / S::TURN {
             for stream in &mut streams {
                 let Some(part) = stream.split_off_mut(..S::TURN) else { continue };
                 dispatch::prefetch_beyond(part, LEAD);

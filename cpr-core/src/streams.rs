@@ -1,16 +1,16 @@
 //! A long slice, gone along at several places at once.
 //!
 //! A core has more lines under way for several streams than for one: where a loop reads nothing but the slice, and the
-//! order of its elements is free, it takes turns among parts of it. On a Xeon whose second level held nothing of it,
-//! a slice was scaled in 0.8 of the time.
+//! order of its elements is free, it takes turns among parts of it. docs/PERFORMANCE.md says what that gains.
 
 /// Streams that a slice is cut into.
 pub(crate) const STREAMS: usize = 8;
 
-/// Elements that a loop takes of each in turn. With as many as it asks ahead, a read of one pass took a third longer.
+/// Elements that a loop takes of each in turn.
 pub(crate) const TURN: usize = 64;
 
-/// How many elements in front of a loop its prefetch reads.
+/// How many elements in front of a loop its prefetch reads: less than [`lead`](crate::dispatch::lead), for there are more streams. In a
+/// stream shorter than that it asks for what the next stream has asked for already.
 pub(crate) const LEAD: usize = 256;
 
 /// The length of each stream: whole turns, and none where the loop cannot ask ahead.

@@ -136,7 +136,7 @@ impl Path {
         whole.extend(measures.into_iter().map(|measure| measure.expect("every chunk")));
         let correction = constraint.update(&whole.finish(), lr);
         // Phase 4 in parts of another size than those of phase 1, from the back.
-        for part in theta.chunks_mut(1000).rev() {
+        for part in theta.chunks_mut(3000).rev() {
             let stopped = correction.apply(part);
             constraint.count_stopped(stopped);
         }

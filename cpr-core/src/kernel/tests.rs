@@ -66,8 +66,15 @@ where
             let stopped = dispatch::run_at(level, Correct { shrink: rules.1, theta: &mut theta });
             (theta, stopped)
         };
-        assert_eq!(corrected(Level::Avx2), corrected(Level::Baseline));
-        assert_eq!(corrected(Level::Avx512), corrected(Level::Baseline));
+        let mut one_by_one = (values::<T>(n, 0.1), 0);
+        for x in &mut one_by_one.0 {
+            let stops;
+            (*x, stops) = rules.1.element(*x, *x);
+            one_by_one.1 += u64::from(stops);
+        }
+        for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+            assert_eq!(corrected(level), one_by_one, "{n} elements, {level:?}");
+        }
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) fn first<T: Real, G: Source<T>, const M: usize>(
     }
 }
 
-/// Phase 4, the counts of stopped elements to some of the chunks' places.
+/// Phase 4; what a call stopped to the place of its first chunk and 0 to the others, for only their sum is read.
 pub(super) fn correct<T: Real>(
     workers: &Workers,
     theta: &mut [T],

@@ -1,4 +1,4 @@
-//! The passes of a step over the flat buffers: divided at chunks, joined in no order, so that every result stands at
+//! The passes of a step over the flat buffers: divided at chunks, joined in no order, so that every measure stands at
 //! its chunk's place.
 
 use cpr_core::{CHUNK, Correction, L2, Observed, Pairwise, Real, Shard, Statistic, all_finite};
@@ -84,7 +84,8 @@ pub(super) fn first<T: Real, const M: usize>(
     }
 }
 
-/// Phase 4: `run` on all elements, the counts of stopped elements to places in `observed` of their groups.
+/// Phase 4: `run` on the elements of each group; what it stopped to the place of its call's first chunk in `observed` and 0 to the
+/// others, for only the sum over a group is read.
 ///
 /// From the end to the start: what phase 1 touched last is what a cache that is too small for all of it still holds.
 pub(super) fn correct<T: Real>(
@@ -92,7 +93,7 @@ pub(super) fn correct<T: Real>(
     chunks: &[Chunk],
     theta: &mut [T],
     observed: &mut [Observed],
-    run: &(impl Fn(&Chunk, &mut [T]) -> u64 + Sync),
+    run: &(impl Fn(usize, &mut [T]) -> u64 + Sync),
 ) {
     if chunks.len() > GRAIN {
         let half = chunks.len() / 2;
@@ -111,7 +112,7 @@ pub(super) fn correct<T: Real>(
         let before = chunks.partition_point(|chunk| chunk.group != last.group);
         let (earlier, own) = theta.split_at_mut(elements(&chunks[..before]));
         let (earlier_observed, own_observed) = observed.split_at_mut(before);
-        let mut stopped = run(last, own);
+        let mut stopped = run(last.group, own);
         for observed in own_observed {
             observed.stopped = std::mem::take(&mut stopped);
         }
