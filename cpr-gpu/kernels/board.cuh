@@ -14,7 +14,7 @@ struct Tensor {
     u64 record;      // 1 + index of its constraint; 0 for none
     u64 first_piece; // of its chunks in the table of pieces
     u64 pieces;
-    u64 first_tile; // of its tiles, where its chunks are more than one tile
+    u64 first_tile; // of its tiles; only one with a constraint has any
     double eta;     // the scale that Amos expects its weights to have
 };
 
@@ -51,6 +51,7 @@ struct Plan {
     double after_a, after_b;
     u64 clipped;
     double clip_scale;
+    u64 arrived; // tiles whose measures `update` has merged
 };
 
 /// A measure of n elements: a sum (x), or mean and squared deviations (x, y).
@@ -100,7 +101,7 @@ struct Board {
     Tensor* tensors;
     Set* sets;
     u64* pieces; // tensor | chunk << 32
-    u64* tiles;  // tensor | tile << 32, of matrices of several tiles
+    u64* tiles;  // tensor | tile << 32, of the parameters with a constraint
     u64* steps;  // t of each parameter
     Plan* plans;
     Correction* corrections;
@@ -133,7 +134,7 @@ struct Window {
 static_assert(sizeof(Window) + sizeof(Board) <= 4096, "kernel arguments");
 
 // The words that src/kernel.rs, src/cuda/fused.rs and src/cuda/layout.rs count.
-static_assert(sizeof(Tensor) == 8 * 14 && sizeof(Set) == 8 * 25 && sizeof(Plan) == 8 * 21, "words");
+static_assert(sizeof(Tensor) == 8 * 14 && sizeof(Set) == 8 * 25 && sizeof(Plan) == 8 * 22, "words");
 static_assert(sizeof(Correction) == 8 * 4 && sizeof(Statistic) == 8 * 3, "words");
 static_assert(sizeof(AmosState) == 8 * 2, "words");
 static_assert(sizeof(Clock) == 8 * 11 && sizeof(Board) == 8 * 16, "words");

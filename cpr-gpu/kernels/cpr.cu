@@ -23,15 +23,28 @@ __device__ void check_block(const Board& board, const Window& window) {
     const Piece piece(board, window.first_piece + blockIdx.x);
     if (board.tensors[piece.tensor].wide != (sizeof(T) == 8)) return;
     const u64 gradient = window.gradients[piece.tensor - window.first_tensor];
+    constexpr u32 TURNS = CHUNK / (QUAD * BLOCK);
     THREADS {
+        // All loads of a thread are under way before it looks at one.
+        T g[TURNS][QUAD];
+#pragma unroll
+        for (u32 turn = 0; turn < TURNS; ++turn) {
+            const u32 quad = threadIdx.x + turn * BLOCK;
+            const bool any = gradient != 0 && quad * QUAD < piece.count;
+            if (any) {
+                load_gradient(gradient, piece, quad, g[turn]);
+            } else {
+#pragma unroll
+                for (u32 i = 0; i < QUAD; ++i) g[turn][i] = (T)0;
+            }
+        }
         bool finite = true;
-        for (u32 quad = threadIdx.x; quad * QUAD < piece.count; quad += BLOCK) {
-            T g[QUAD] = {};
-            if (gradient != 0) load_gradient(gradient, piece, quad, g);
+#pragma unroll
+        for (u32 turn = 0; turn < TURNS; ++turn) {
 #pragma unroll
             for (u32 i = 0; i < QUAD; ++i) {
-                finite = finite && is_finite(g[i]);
-                values[quad * QUAD + i] = g[i];
+                finite = finite && is_finite(g[turn][i]);
+                if (window.clip) values[(threadIdx.x + turn * BLOCK) * QUAD + i] = g[turn][i];
             }
         }
         if (window.check && !finite) board.clock->bad = window.attempt;
@@ -109,120 +122,215 @@ __device__ void begin_block(const Board& board, const Window& window) {
     }
 }
 
-/// One chunk: base step, and where FULL its decays before and after and the correction of BeforeBase; then the measure of
-/// what was written.
+/// Quads of a whole chunk that are summed before all of it is stepped.
+constexpr u32 EARLY = CHUNK / QUAD / 4 * 3;
+static_assert(EARLY % STEPPERS == 0, "whole rounds");
+
+/// What is to be measured of a parameter.
+HD u32 regularizer_of(const Board& board, const Tensor& tensor) {
+    return tensor.record != 0 ? board.records[tensor.record - 1].regularizer : (u32)NO_REGULARIZER;
+}
+
+/// This thread's quads of [from, to): base step, and where FULL its decays before and after and the correction of BeforeBase.
+template <class T, u64 KIND, bool FULL>
+__device__ inline void step_quads(const Board& board, const Tensor& tensor, const Plan& plan,
+                                  u64 gradient, const Piece& piece, u32 from, u32 to, bool keep,
+                                  T* terms) {
+    Base<T, KIND> base;
+    ElementDecay<T> decay;
+    After<T> after;
+    Shrink<T> shrink;
+    base.set(plan);
+    if (FULL) {
+        decay.set(plan);
+        after.set(plan);
+        shrink.set(board.corrections[piece.tensor]);
+    }
+    u32 stopped = 0;
+    const bool even = even_step<T>(tensor, gradient);
+#pragma unroll 1
+    for (u32 quad = from + threadIdx.x; quad < to; quad += STEPPERS) {
+        Quad<T, Base<T, KIND>::MOMENTS> q;
+        const bool as_one = even && whole(piece, quad);
+        if (as_one) {
+            q.template load_from<true>(tensor, gradient, piece, quad);
+        } else {
+            q.template load_from<false>(tensor, gradient, piece, quad);
+        }
+#pragma unroll
+        for (u32 i = 0; i < QUAD; ++i) {
+            // The scale is read where it is needed: one more register would cost a block.
+            T given = plan.clipped ? (T)0 + (T)plan.clip_scale * (q.g[i] - (T)0) : q.g[i];
+            T before = q.x[i];
+            if (FULL) q.x[i] = decay.element(before, given);
+            q.x[i] = base.element(q.x[i], given, q.m[i], q.v[i], q.top[i]);
+            if (FULL) {
+                q.x[i] = after.element(before, q.x[i]);
+                q.x[i] = shrink.element(before, q.x[i], &stopped);
+            }
+        }
+        if (as_one) {
+            q.template store_to<true>(tensor, piece, quad);
+        } else {
+            q.template store_to<false>(tensor, piece, quad);
+        }
+        if (keep) {
+#pragma unroll
+            for (u32 i = 0; i < QUAD; ++i) terms[quad * QUAD + i] = q.x[i];
+        }
+    }
+    if (stopped != 0) atomicAdd(&board.records[tensor.record - 1].guarded, (u64)stopped);
+}
+
+/// Asks for what this thread's `step_quads` reads first.
+template <class T, u64 KIND>
+HD void ask_quad(const Tensor& tensor, u64 gradient, const Piece& piece, u32 quad) {
+    ask((const T*)tensor.theta, piece, quad);
+    ask_gradient<T>(gradient, piece, quad);
+#pragma unroll
+    for (int i = 0; i < Base<T, KIND>::MOMENTS; ++i) ask((const T*)tensor.moments[i], piece, quad);
+}
+
+/// What a block keeps of its chunk to be summed: the elements, or as many of their powers as fit.
+template <class T>
+union alignas(16) Terms {
+    static constexpr u32 FIT = CHUNK * sizeof(T) / 8;
+    T elements[CHUNK];
+    double powers[FIT];
+};
+
+/// One chunk: its step, then the measure of what was written.
 ///
 /// A call takes the chunks whose base and need are its own: what only some need costs the others no registers.
 template <class T, u64 KIND, bool FULL>
 __device__ void step_block(const Board& board, const Window& window) {
-    // Powers are kept as f64, everything else as the parameters themselves.
-    __shared__ double terms[CHUNK];
+    __shared__ Terms<T> terms;
+    __shared__ Lanes lanes;
     const Piece piece(board, window.first_piece + blockIdx.x);
     const Plan& plan = board.plans[piece.tensor];
     const Tensor& tensor = board.tensors[piece.tensor];
     if (plan.attempt != window.attempt || board.sets[tensor.set].kind != KIND) return;
-    const Correction& correction = board.corrections[piece.tensor];
-    const bool full =
-        plan.twice != 0.0 || plan.after != NOTHING || correction.kind != UNMOVED;
+    const bool full = plan.twice != 0.0 || plan.after != NOTHING
+                      || board.corrections[piece.tensor].kind != UNMOVED;
     if (tensor.wide != (sizeof(T) == 8) || full != FULL) return;
     const u64 gradient = window.gradients[piece.tensor - window.first_tensor];
-    const Record* record = tensor.record != 0 ? &board.records[tensor.record - 1] : nullptr;
-    const u32 measure = record ? record->regularizer : (u32)NO_REGULARIZER;
-    const double parameter = record ? record->parameter : 0.0;
-    THREADS {
-        Base<T, KIND> base;
-        ElementDecay<T> decay;
-        After<T> after;
-        Shrink<T> shrink;
-        base.set(plan);
-        if (FULL) {
-            decay.set(plan);
-            after.set(plan);
-            shrink.set(correction);
-        }
-        u32 stopped = 0;
+    const u32 measure = regularizer_of(board, tensor);
+    const bool sums = measure != NO_REGULARIZER && measure != LP;
+    const u32 quads = (piece.count + QUAD - 1) / QUAD;
+    // The sum of a lane is a chain of additions, which most of the block would wait for: three quarters of a whole chunk's
+    // run in the first warp while the others' loads of the last quarter are under way.
 #pragma unroll 1
-        for (u32 quad = threadIdx.x; quad * QUAD < piece.count; quad += BLOCK) {
-            T x[QUAD], g[QUAD], m[QUAD] = {}, v[QUAD] = {}, top[QUAD] = {};
-            load((const T*)tensor.theta, piece, quad, x);
-            load_gradient(gradient, piece, quad, g);
-            if (base.MOMENTS > 0) load((const T*)tensor.moments[0], piece, quad, m);
-            if (base.MOMENTS > 1) load((const T*)tensor.moments[1], piece, quad, v);
-            if (base.MOMENTS > 2) load((const T*)tensor.moments[2], piece, quad, top);
-#pragma unroll
-            for (u32 i = 0; i < QUAD; ++i) {
-                // The scale is read where it is needed: one more register would cost a block.
-                T given = plan.clipped ? (T)0 + (T)plan.clip_scale * (g[i] - (T)0) : g[i];
-                T before = x[i];
-                if (FULL) x[i] = decay.element(before, given);
-                x[i] = base.element(x[i], given, m[i], v[i], top[i]);
-                if (FULL) {
-                    x[i] = after.element(before, x[i]);
-                    x[i] = shrink.element(before, x[i], &stopped);
+    for (u32 from = 0; from < quads;) {
+        const u32 to = sums && from == 0 && piece.count == CHUNK ? EARLY : quads;
+        THREADS {
+            if (from > 0 && threadIdx.x < WARP) {
+                ask_quad<T, KIND>(tensor, gradient, piece, from + threadIdx.x);
+                TAKE(1);
+                if (threadIdx.x < LANES) {
+                    add_to_lane<T>(lanes, terms.elements, EARLY * QUAD, false,
+                                   regularizer_of(board, tensor),
+                                   board.records[tensor.record - 1].parameter, terms.elements[0]);
                 }
             }
-            store((T*)tensor.theta, piece, quad, x);
-            if (base.MOMENTS > 0) store((T*)tensor.moments[0], piece, quad, m);
-            if (base.MOMENTS > 1) store((T*)tensor.moments[1], piece, quad, v);
-            if (base.MOMENTS > 2) store((T*)tensor.moments[2], piece, quad, top);
-            if (tensor.low != 0) store_low(tensor, piece, quad, x);
-            if (measure != NO_REGULARIZER && measure != LP) {
-#pragma unroll
-                for (u32 i = 0; i < QUAD; ++i) ((T*)terms)[quad * QUAD + i] = x[i];
+            step_quads<T, KIND, FULL>(board, tensor, plan, gradient, piece, from, to, sums,
+                                      terms.elements);
+        }
+        if (to < quads) {
+            HAND(1);
+        } else {
+            APART;
+        }
+        from = to;
+    }
+    if (sums) {
+        HAND(2);
+        THREADS {
+            if (threadIdx.x < WARP) {
+                TAKE(2);
+                const u32 from = piece.count == CHUNK ? EARLY * QUAD : 0;
+                if (threadIdx.x < LANES) {
+                    add_to_lane<T>(lanes, terms.elements + from, piece.count - from, from > 0,
+                                   regularizer_of(board, tensor),
+                                   board.records[tensor.record - 1].parameter, terms.elements[0]);
+                }
             }
         }
-        if (stopped != 0) atomicAdd(&board.records[tensor.record - 1].guarded, (u64)stopped);
-    }
-    SYNC;
-    if (measure == LP) {
-        // A phase of its own: in the loop above its registers would be spilled.
+        WARP_SYNC;
         THREADS {
-            const Power<double> power = power_of<double>(parameter);
-            const T* theta = (const T*)tensor.theta + piece.start;
+            if (threadIdx.x == 0) {
+                board.partials[window.first_piece + blockIdx.x] = measured_by(
+                    lanes, piece.count, regularizer_of(board, tensor), (double)terms.elements[0]);
+            }
+        }
+    } else if (regularizer_of(board, tensor) == LP) {
+        // Powers are kept as f64, in turns of what fits. In the loop above their registers would be spilled.
+        constexpr u32 FIT = Terms<T>::FIT;
+        SYNC;
+        for (u32 from = 0; from < piece.count; from += FIT) {
+            const u32 count = piece.count - from < FIT ? piece.count - from : FIT;
+            THREADS {
+                const double p = board.records[tensor.record - 1].parameter;
+                const Power<double> power = power_of<double>(p);
+                const T* theta = (const T*)tensor.theta + piece.start + from;
 #pragma unroll 1
-            for (u32 i = threadIdx.x; i < piece.count; i += BLOCK) {
-                terms[i] = raise((double)magnitude(theta[i]), power);
+                for (u32 i = threadIdx.x; i < count; i += STEPPERS) {
+                    terms.powers[i] = raise((double)magnitude(theta[i]), power);
+                }
+            }
+            SYNC;
+            THREADS {
+                if (threadIdx.x < LANES) {
+                    add_to_lane<double>(lanes, terms.powers, count, from > 0, LP, 0.0, 0.0);
+                }
+            }
+            SYNC;
+        }
+        THREADS {
+            if (threadIdx.x == 0) {
+                board.partials[window.first_piece + blockIdx.x] =
+                    measured_by(lanes, piece.count, LP, 0.0);
+            }
+        }
+    }
+}
+
+/// One tile of a constraint: its chunks' measures merge in their order. The block that merges the last of its tiles goes on:
+/// the tiles merge in theirs, then λ, κ and the correction.
+__device__ void update_block(const Board& board, u64 attempt) {
+    __shared__ bool is_last;
+    const u64 entry = board.tiles[blockIdx.x];
+    const u32 index = (u32)entry;
+    Plan& plan = board.plans[index];
+    const Tensor& tensor = board.tensors[index];
+    Record* record = &board.records[tensor.record - 1];
+    if (plan.attempt != attempt) return;
+    const bool moments = record->regularizer == STD;
+    const u64 first = (entry >> 32) * TILE, left = tensor.pieces - first;
+    const u64 tiles = (tensor.pieces + TILE - 1) / TILE;
+    Statistic* tops = board.tops + tensor.first_tile;
+    reduce_tile(board.partials + tensor.first_piece + first, left < TILE ? (u32)left : TILE,
+                moments, &board.tops[blockIdx.x]);
+    if (tiles > 1) {
+        THREADS {
+            if (threadIdx.x == 0) {
+                FENCE;
+                is_last = atomicAdd(&plan.arrived, (u64)1) == tiles - 1;
+                FENCE;
             }
         }
         SYNC;
-        fold_chunk<double>(terms, piece.count, LP, 0.0, &board.partials[piece.at]);
-    } else if (measure != NO_REGULARIZER) {
-        fold_chunk<T>((T*)terms, piece.count, measure, parameter, &board.partials[piece.at]);
+        if (!is_last) return;
+        reduce(tops, tiles, moments);
     }
-}
-
-/// One tile of the chunks of a large matrix.
-__device__ void tiles_block(const Board& board, u64 attempt) {
-    const u64 entry = board.tiles[blockIdx.x];
-    const u32 index = (u32)entry;
-    const Tensor& tensor = board.tensors[index];
-    if (board.plans[index].attempt != attempt) return;
-    u64 first = (entry >> 32) * TILE, left = tensor.pieces - first;
-    reduce_tile(board.partials + tensor.first_piece + first, left < TILE ? (u32)left : TILE,
-                board.records[tensor.record - 1].regularizer == STD, &board.tops[blockIdx.x]);
-}
-
-/// One constraint: its chunks' measures merge in their order, then λ, κ and the correction.
-__device__ void update_block(const Board& board, u64 attempt) {
-    Record* record = &board.records[blockIdx.x];
-    const Tensor& tensor = board.tensors[record->tensor];
-    const Plan& plan = board.plans[record->tensor];
-    if (plan.attempt != attempt) return;
-    // Large matrices were merged tile by tile before.
-    const bool tiled = tensor.pieces > TILE;
-    Statistic* parts =
-        tiled ? board.tops + tensor.first_tile : board.partials + tensor.first_piece;
-    reduce(parts, tiled ? (tensor.pieces + TILE - 1) / TILE : tensor.pieces,
-           record->regularizer == STD);
     THREADS {
         if (threadIdx.x == 0) {
             Record state = *record;
             Statistic measured = {0, 0.0, 0.0};
-            if (tensor.pieces != 0) measured = parts[0];
+            if (tensor.pieces != 0) measured = *tops;
             carry(state, measured);
             Correction correction = {UNMOVED, 0, 0.0, 0.0};
             if (state.order == 0) correction = ascend(state, plan.lr);
-            board.corrections[record->tensor] = correction;
+            board.corrections[index] = correction;
             *record = state;
             if (correction.kind != UNMOVED) board.clock->acting = attempt;
         }
@@ -240,17 +348,37 @@ __device__ void correct_block(const Board& board, u64 attempt) {
         if (tensor.wide != (sizeof(T) == 8) || tensor.record == 0) continue;
         if (board.plans[piece.tensor].attempt != attempt) continue;
         if (board.corrections[piece.tensor].kind == UNMOVED) continue;
+        constexpr u32 TURNS = 8 / sizeof(T);
         THREADS {
             Shrink<T> shrink;
             shrink.set(board.corrections[piece.tensor]);
             u32 stopped = 0;
-            for (u32 quad = threadIdx.x; quad * QUAD < piece.count; quad += BLOCK) {
-                T x[QUAD];
-                load((const T*)tensor.theta, piece, quad, x);
+            const bool even = ::even((const T*)tensor.theta) && ::even((const u16*)tensor.low);
+#pragma unroll 1
+            for (u32 first = threadIdx.x; first * QUAD < CHUNK; first += BLOCK * TURNS) {
+                // All loads of a thread are under way before it changes anything.
+                T x[TURNS][QUAD];
 #pragma unroll
-                for (u32 i = 0; i < QUAD; ++i) x[i] = shrink.element(x[i], x[i], &stopped);
-                store((T*)tensor.theta, piece, quad, x);
-                if (tensor.low != 0) store_low(tensor, piece, quad, x);
+                for (u32 turn = 0; turn < TURNS; ++turn) {
+                    const u32 quad = first + turn * BLOCK;
+                    if (quad * QUAD < piece.count) load((const T*)tensor.theta, piece, quad, x[turn]);
+                }
+#pragma unroll
+                for (u32 turn = 0; turn < TURNS; ++turn) {
+                    const u32 quad = first + turn * BLOCK;
+                    if (quad * QUAD >= piece.count) break;
+#pragma unroll
+                    for (u32 i = 0; i < QUAD; ++i) {
+                        x[turn][i] = shrink.element(x[turn][i], x[turn][i], &stopped);
+                    }
+                    if (even && whole(piece, quad)) {
+                        store<true>((T*)tensor.theta, piece, quad, x[turn]);
+                        if (tensor.low != 0) store_low<true>(tensor, piece, quad, x[turn]);
+                    } else {
+                        store<false>((T*)tensor.theta, piece, quad, x[turn]);
+                        if (tensor.low != 0) store_low<false>(tensor, piece, quad, x[turn]);
+                    }
+                }
             }
             if (stopped != 0) atomicAdd(&board.records[tensor.record - 1].guarded, (u64)stopped);
         }
@@ -260,16 +388,16 @@ __device__ void correct_block(const Board& board, u64 attempt) {
 // Registers are bounded by the blocks that a multiprocessor is to hold at once: scripts/kernel-registers.sh.
 #define BOARD const __grid_constant__ Board board
 #define WINDOWED BOARD, const __grid_constant__ Window window
-#define KERNEL(blocks) extern "C" __global__ void BLOCKS(BLOCK, blocks)
-// While a block sums its chunk it loads nothing: five blocks are what it takes to hide that.
+#define KERNEL(threads, blocks) extern "C" __global__ void BLOCKS(threads, blocks)
 #define STEPS(T, type, KIND, kind)                                                              \
-    KERNEL(sizeof(T) == 8 ? 2 : KIND == AMSGRAD ? 4 : 5)                                        \
+    KERNEL(STEPPERS, sizeof(T) == 8 ? 4 : KIND == AMSGRAD ? 8 : 10)                             \
     step_##type##_##kind(WINDOWED) { step_block<T, KIND, false>(board, window); }               \
-    KERNEL(1) full_##type##_##kind(WINDOWED) { step_block<T, KIND, true>(board, window); }
+    KERNEL(STEPPERS, 2) full_##type##_##kind(WINDOWED) { step_block<T, KIND, true>(board, window); }
 #define TYPE(T, type)                                                                           \
-    KERNEL(16 / sizeof(T)) check_##type(WINDOWED) { check_block<T>(board, window); }                         \
-    KERNEL(16 / sizeof(T)) observe_##type(WINDOWED) { observe_block<T>(board, window); }                     \
-    KERNEL(16 / sizeof(T)) correct_##type(BOARD, u64 attempt) { correct_block<T>(board, attempt); }          \
+    KERNEL(BLOCK, 32 / sizeof(T)) check_##type(WINDOWED) { check_block<T>(board, window); }     \
+    KERNEL(BLOCK, 16 / sizeof(T)) observe_##type(WINDOWED) { observe_block<T>(board, window); } \
+    KERNEL(BLOCK, 20 / sizeof(T))                                                               \
+    correct_##type(BOARD, u64 attempt) { correct_block<T>(board, attempt); }                    \
     STEPS(T, type, SGD, sgd)                                                                    \
     STEPS(T, type, MOMENTUM, momentum)                                                          \
     STEPS(T, type, ADAM, adam)                                                                  \
@@ -277,13 +405,12 @@ __device__ void correct_block(const Board& board, u64 attempt) {
     STEPS(T, type, AMOS, amos)                                                                  \
     STEPS(T, type, AMOS_MOMENTUM, amos_momentum)
 
-KERNEL(1) prepare(BOARD) { prepare_block(board); }
-KERNEL(4) squares(BOARD) { squares_block(board); }
-KERNEL(1) settle(WINDOWED) { settle_block(board, window); }
-KERNEL(4) gather(WINDOWED) { gather_block(board, window); }
-KERNEL(1) average(WINDOWED) { average_block(board, window); }
-KERNEL(1) begin(WINDOWED) { begin_block(board, window); }
-KERNEL(4) tiles(BOARD, u64 attempt) { tiles_block(board, attempt); }
-KERNEL(1) update(BOARD, u64 attempt) { update_block(board, attempt); }
+KERNEL(BLOCK, 1) prepare(BOARD) { prepare_block(board); }
+KERNEL(BLOCK, 4) squares(BOARD) { squares_block(board); }
+KERNEL(BLOCK, 1) settle(WINDOWED) { settle_block(board, window); }
+KERNEL(BLOCK, 4) gather(WINDOWED) { gather_block(board, window); }
+KERNEL(BLOCK, 1) average(WINDOWED) { average_block(board, window); }
+KERNEL(BLOCK, 1) begin(WINDOWED) { begin_block(board, window); }
+KERNEL(BLOCK, 2) update(BOARD, u64 attempt) { update_block(board, attempt); }
 TYPE(float, f32)
 TYPE(double, f64)

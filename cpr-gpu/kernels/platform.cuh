@@ -4,6 +4,9 @@
 // phase (`APART` where the next one needs nothing of it). No variable of a thread lives across a SYNC; what does is shared by the block and the same in all of its
 // threads. On CUDA a phase is plain code and SYNC a barrier; on the CPU it is a loop over the threads, in an order
 // that a test may turn around, and a phase that begins before the last one was ended stops the program.
+//
+// `HAND(id)` ends a phase for a block of STEPPERS threads whose first warp waits at `TAKE(id)`, inside a later phase, for what
+// the others wrote before; they wait for nothing. `WARP_SYNC` ends a phase after which only the first warp works.
 #pragma once
 
 #ifdef __CUDACC__
@@ -13,6 +16,14 @@
 #define SYNC __syncthreads()
 #define APART
 #define BLOCKS(threads, per_multiprocessor) __launch_bounds__(threads, per_multiprocessor)
+#define WARP_SYNC __syncwarp()
+#define HAND(id) \
+    if (threadIdx.x >= WARP) hand_over(id)
+#define TAKE(id) take_over(id)
+#define FENCE __threadfence()
+/// Pointers of the tables lead to device memory only.
+#define GLOBAL(at) __builtin_assume(__isGlobal(at))
+#define PREFETCH(at) asm volatile("prefetch.global.L2 [%0];" ::"l"(at))
 #else
 #include <cmath>
 #include <cstdio>
@@ -44,6 +55,12 @@ inline unsigned open_phase() {
          ++turn)
 #define SYNC ended = true
 #define APART SYNC
+#define WARP_SYNC SYNC
+#define HAND(id) SYNC
+#define TAKE(id)
+#define FENCE
+#define GLOBAL(at) (void)(at)
+#define PREFETCH(at) (void)(at)
 using u64_ = unsigned long long;
 inline u64_ atomicAdd(u64_* at, u64_ more) {
     u64_ before = *at;
@@ -60,8 +77,12 @@ typedef unsigned long long u64;
 /// Elements of a chunk, and lanes of its sums: those of cpr_core.
 constexpr u32 CHUNK = 4096;
 constexpr u32 LANES = 16;
-/// Threads of a block of every kernel.
+/// Threads of a block of every kernel but those that step.
 constexpr u32 BLOCK = 256;
+/// Threads of a block that steps: half as many let twice as many chunks be under way, and a block that sums its chunk
+/// loads nothing.
+constexpr u32 STEPPERS = 128;
+constexpr u32 WARP = 32;
 /// Elements that a thread loads at once.
 constexpr u32 QUAD = 4;
 
@@ -76,3 +97,27 @@ HD To bits(From from) {
     both.from = from;
     return both.to;
 }
+
+#ifdef __CUDACC__
+// A barrier's number in a register would claim all sixteen of a block, and a multiprocessor has 64.
+#define NUMBERED(what, id)                                                                    \
+    switch (id) {                                                                             \
+        case 1: asm volatile(what " 1, %0;" ::"n"(STEPPERS) : "memory"); break;               \
+        default: asm volatile(what " 2, %0;" ::"n"(STEPPERS) : "memory");                     \
+    }
+HD void hand_over(u32 id) { NUMBERED("bar.arrive", id) }
+HD void take_over(u32 id) { NUMBERED("bar.sync", id) }
+/// This thread's number, of the first warp's, read anew: what was computed from it before would keep a register.
+HD u32 number_in_warp() {
+    u32 number;
+    asm volatile("mov.u32 %0, %%laneid;" : "=r"(number));
+    return number;
+}
+/// What another block wrote before its FENCE: not from this multiprocessor's own cache.
+template <class T>
+HD T fresh(const T* at) { return __ldcg(at); }
+#else
+inline u32 number_in_warp() { return threadIdx.x; }
+template <class T>
+inline T fresh(const T* at) { return *at; }
+#endif

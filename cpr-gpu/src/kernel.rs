@@ -7,7 +7,9 @@ use candle_core::{
     backend::BackendDevice as _,
     cuda_backend::{
         WrapErr,
-        cudarc::driver::{CudaFunction, DevicePtr, LaunchConfig, PushKernelArg},
+        cudarc::driver::{
+            CudaFunction, DevicePtr, LaunchConfig, PushKernelArg, sys::CUdevice_attribute,
+        },
     },
 };
 
@@ -16,8 +18,9 @@ const MODULE: &str = concat!("cpr-gpu-", env!("CARGO_PKG_VERSION"));
 const LAYERS_PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/layers.ptx"));
 const LAYERS_MODULE: &str = concat!("cpr-gpu-layers-", env!("CARGO_PKG_VERSION"));
 
-/// Threads of a block: BLOCK of kernels/.
+/// Threads of a block: BLOCK of kernels/, and STEPPERS of the kernels that step.
 pub(crate) const BLOCK: usize = 256;
+pub(crate) const STEPPERS: usize = 128;
 /// Parameters of a launch of a step: WINDOW of kernels/.
 pub(crate) const WINDOW: usize = 400;
 /// Words of `Board` and `Window`, what a kernel of a step takes.
@@ -111,14 +114,21 @@ pub(crate) fn load(device: &CudaDevice, name: &str) -> Result<CudaFunction> {
     Ok(device.get_or_load_custom_func(name, MODULE, PTX)?.into_cuda_function())
 }
 
-/// Queues a kernel of kernels/cpr.cu.
+/// Multiprocessors of a device.
+pub(crate) fn multiprocessors(device: &CudaDevice) -> Result<usize> {
+    let stream = device.cuda_stream();
+    let kind = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+    usize::try_from(stream.context().attribute(kind).w()?).map_err(Error::wrap)
+}
+
+/// Queues a kernel of kernels/cpr.cu: `blocks` of `threads`.
 ///
 /// The caller vouches for `board` and what stands beside it: they are what the kernel takes, and the addresses in them are
 /// of tensors of this device, which the caller holds, in the lengths that the table of parameters states.
 pub(crate) fn launch(
     device: &CudaDevice,
     function: &CudaFunction,
-    blocks: usize,
+    (blocks, threads): (usize, usize),
     board: &[u64; BOARD],
     rest: Rest<'_>,
 ) -> Result<()> {
@@ -136,16 +146,16 @@ pub(crate) fn launch(
     }
     // SAFETY: the arguments are the kernel's, by value: `Board` and `Window` are structs of these words. What they point to
     // is the caller's promise above; memory that candle gives back is given back on the same stream, behind this launch.
-    // Blocks touch their own chunk, parameter or constraint only; that of `average` runs alone.
-    unsafe { launch.launch(grid(blocks)?) }.w()?;
+    // Blocks touch their own chunk, parameter or constraint only, and those of `update` the constraint that they share in
+    // turn; that of `average` runs alone.
+    unsafe { launch.launch(grid(blocks, threads)?) }.w()?;
     Ok(())
 }
 
-/// Blocks of [`BLOCK`] threads.
-fn grid(blocks: usize) -> Result<LaunchConfig> {
+fn grid(blocks: usize, threads: usize) -> Result<LaunchConfig> {
     Ok(LaunchConfig {
         grid_dim: (u32::try_from(blocks).map_err(Error::wrap)?, 1, 1),
-        block_dim: (u32::try_from(BLOCK).map_err(Error::wrap)?, 1, 1),
+        block_dim: (u32::try_from(threads).map_err(Error::wrap)?, 1, 1),
         shared_mem_bytes: 0,
     })
 }
@@ -174,6 +184,6 @@ pub(crate) fn run_layer(
     launch.arg(&all);
     // SAFETY: the argument is `Words`, by value; what it points to is the caller's promise above. Memory that candle
     // gives back is given back on the same stream, behind this launch.
-    unsafe { launch.launch(grid(blocks)?) }.w()?;
+    unsafe { launch.launch(grid(blocks, BLOCK)?) }.w()?;
     Ok(())
 }

@@ -13,13 +13,14 @@ use cpr_core::CHUNK;
 
 use super::member::{BASES, Member, TILE, check, gradient_word, half_kind, tiles_of, type_name};
 use crate::kernel::{
-    BLOCK, BOARD, CALL, Rest, WINDOW, address, launch, load, word, words_of, words_on,
+    BLOCK, BOARD, CALL, Rest, STEPPERS, WINDOW, address, launch, load, multiprocessors, word,
+    words_of, words_on,
 };
 
-/// Blocks that correct: enough to fill any device, few enough to return at once.
-const CORRECTING: usize = 4096;
+/// Blocks that correct, for each multiprocessor: as many as it holds at once.
+const CORRECTING: usize = 5;
 /// Words of `Plan`, `Correction`, `Statistic` and `AmosState`.
-const PLAN: usize = 21;
+const PLAN: usize = 22;
 const CORRECTION: usize = 4;
 const STATISTIC: usize = 3;
 pub(super) const AMOS: usize = 2;
@@ -49,6 +50,7 @@ pub(super) struct Fused {
     pieces: usize,
     tiles: usize,
     sets: usize,
+    correcting: usize,
     attempts: u64,
 }
 
@@ -159,8 +161,10 @@ impl Fused {
             seen: zeros(count * STATISTIC)?,
             amos: zeros(count * AMOS)?,
         };
+        let device = device.as_cuda_device()?.clone();
         let mut fused = Self {
-            device: device.as_cuda_device()?.clone(),
+            correcting: CORRECTING * multiprocessors(&device)?,
+            device,
             functions: HashMap::new(),
             members,
             tables,
@@ -180,7 +184,7 @@ impl Fused {
     /// Loads the kernels that are needed.
     fn load(&mut self) -> Result<()> {
         let mut names: Vec<String> =
-            ["prepare", "squares", "settle", "gather", "average", "begin", "tiles", "update"]
+            ["prepare", "squares", "settle", "gather", "average", "begin", "update"]
                 .map(String::from)
                 .into();
         for window in &self.windows {
@@ -257,7 +261,6 @@ impl Fused {
         }
         let board = self.board()?;
         self.attempts += 1;
-        let records = self.members.iter().filter(|member| member.record.is_some()).count();
         let mut settle = [0; CALL];
         settle[WINDOW + 3] = self.attempts;
         settle[WINDOW + 4] = call.lr.to_bits();
@@ -300,17 +303,17 @@ impl Fused {
         }
         for (span, window) in self.windows.iter().zip(&windows) {
             for name in &span.steps {
-                self.launch(name, span.pieces, &board, Rest::Window(window))?;
+                let grid = (span.pieces, STEPPERS);
+                self.launch_grid(name, grid, &board, Rest::Window(window))?;
             }
         }
-        if records > 0 {
+        if self.tiles > 0 {
             let attempt = Rest::Attempt(self.attempts);
-            self.launch("tiles", self.tiles, &board, attempt)?;
-            self.launch("update", records, &board, attempt)?;
+            self.launch("update", self.tiles, &board, attempt)?;
             for kind in ["f32", "f64"] {
                 let name = format!("correct_{kind}");
                 if self.functions.contains_key(&name) {
-                    self.launch(&name, self.pieces.min(CORRECTING), &board, attempt)?;
+                    self.launch(&name, self.pieces.min(self.correcting), &board, attempt)?;
                 }
             }
         }
@@ -350,14 +353,24 @@ impl Fused {
         board: &[u64; BOARD],
         rest: Rest<'_>,
     ) -> Result<()> {
-        if blocks == 0 {
+        self.launch_grid(name, (blocks, BLOCK), board, rest)
+    }
+
+    fn launch_grid(
+        &self,
+        name: &str,
+        grid: (usize, usize),
+        board: &[u64; BOARD],
+        rest: Rest<'_>,
+    ) -> Result<()> {
+        if grid.0 == 0 {
             return Ok(());
         }
         let function = self
             .functions
             .get(name)
             .ok_or_else(|| Error::msg(format!("the kernel {name} was not loaded")))?;
-        launch(&self.device, function, blocks, board, rest)
+        launch(&self.device, function, grid, board, rest)
     }
 
     /// The parameters.

@@ -35,9 +35,9 @@ pub(super) struct Member {
     pub(super) averaged: bool,
 }
 
-/// Tiles of a parameter's chunks that are merged before its update: none where one tile holds them.
+/// Tiles of a parameter's chunks, which its update merges: one at least where it has a constraint.
 pub(super) fn tiles_of(member: &Member, chunks: usize) -> usize {
-    if member.record.is_some() && chunks > TILE { chunks.div_ceil(TILE) } else { 0 }
+    if member.record.is_some() { chunks.div_ceil(TILE).max(1) } else { 0 }
 }
 
 pub(super) fn type_name(theta: &Tensor) -> &'static str {

@@ -25,9 +25,9 @@ static void words(T* into, size_t count) {
 static void put(const void* from, size_t bytes) { fwrite(from, 1, bytes, stdout); }
 
 template <class F>
-static void launch(u64 blocks, F kernel) {
+static void launch(u64 blocks, F kernel, u32 threads = BLOCK) {
     gridDim.x = (unsigned)blocks;
-    blockDim.x = BLOCK;
+    blockDim.x = threads;
     for (u64 block = 0; block < blocks; ++block) {
         blockIdx.x = (unsigned)(backwards ? blocks - 1 - block : block);
         ended = true;
@@ -88,9 +88,8 @@ static void job() {
                               Buffer(2, shift, low_kind ? elements : 0)});
         Tensor tensor = {0, {0, 0, 0}, 0, low_kind, wide, elements, set, record, pieces.size(),
                          (elements + CHUNK - 1) / CHUNK, tile_table.size(), eta};
-        for (u64 tile = 0; record && tensor.pieces > TILE && tile * TILE < tensor.pieces; ++tile) {
-            tile_table.push_back(i | tile << 32);
-        }
+        const u64 tiles = tensor.pieces == 0 ? 1 : (tensor.pieces + TILE - 1) / TILE;
+        for (u64 tile = 0; record && tile < tiles; ++tile) tile_table.push_back(i | tile << 32);
         for (u64 chunk = 0; chunk < tensor.pieces; ++chunk) pieces.push_back(i | chunk << 32);
         tensors.push_back(tensor);
     }
@@ -185,10 +184,9 @@ static void job() {
     form##_sgd, form##_momentum, form##_adam, form##_amsgrad, form##_amos, form##_amos_momentum
         const Step all[] = {BASES(step_f32), BASES(full_f32), BASES(step_f64), BASES(full_f64)};
         for (size_t w = 0; w < windows.size(); ++w) {
-            for (Step step : all) launch(counts[w], [&] { step(board, windows[w]); });
+            for (Step step : all) launch(counts[w], [&] { step(board, windows[w]); }, STEPPERS);
         }
-        launch(tile_table.size(), [&] { tiles(board, attempt); });
-        launch(record_count, [&] { update(board, attempt); });
+        launch(tile_table.size(), [&] { update(board, attempt); });
         if (any_narrow) launch(3, [&] { correct_f32(board, attempt); });
         if (any_wide) launch(3, [&] { correct_f64(board, attempt); });
     }
