@@ -16,13 +16,15 @@ if python3 -c 'import torch' 2>/dev/null; then
   TORCH_MS=$(timeout 120 python3 scripts/torch_adamw.py) || { echo "torch could not be timed"; TORCH_MS=; }
   export TORCH_MS
 fi
-# With a compiler there too the kernels of a step are timed apart.
-nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)
+# The libraries are for the program alone: torch finds its own.
+status=0
+LD_LIBRARY_PATH=${libraries}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} timeout 360 "$program" || status=$?
+# With a compiler the kernels of a step are timed apart.
+nvcc=${NVCC:-$(command -v nvcc || ls "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" 2>/dev/null || true)}
 if [[ -n $nvcc ]]; then
   kernels=$(mktemp)
-  "$nvcc" -O3 -std=c++17 --fmad=false -arch=native -o "$kernels" cpr-gpu/benches/kernels.cu && timeout 60 "$kernels" ||
-    echo "the kernels could not be timed apart"
+  { timeout 120 "$nvcc" -O3 -std=c++17 --fmad=false -arch=native -o "$kernels" cpr-gpu/benches/kernels.cu &&
+    timeout 60 "$kernels"; } || echo "the kernels could not be timed apart"
   rm -f "$kernels"
 fi
-# The libraries are for the program alone: torch finds its own.
-LD_LIBRARY_PATH=${libraries}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} timeout 360 "$program"
+exit "$status"

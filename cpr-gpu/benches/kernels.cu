@@ -4,8 +4,8 @@
 //     nvcc -O3 -std=c++17 --fmad=false -arch=native -o kernels cpr-gpu/benches/kernels.cu && ./kernels
 //
 // Prints milliseconds of a step, medians of 8 rounds of 20, with and without the check for non-finite gradients; microseconds of
-// each kernel, which hold about one of the events' own; and a hash of θ, λ and R, which a change of the kernels' form
-// leaves alone. The sums have cpr-core's bits as tests/emulated.rs shows.
+// each kernel, which hold about one of the events' own; and a hash of θ, λ and R, for comparison with another form of the
+// kernels on the same device.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -112,6 +112,8 @@ struct Model {
         set.beta1 = 0.9;
         set.beta2 = 0.999;
         set.eps = 1e-8;
+        set.decay_kind = DECOUPLED;
+        set.decay = regularized ? 0.0 : 0.01;
         const size_t count = sizes.size();
         board = {on_device(tensors), on_device(vector<Set>{set}), on_device(pieces), on_device(tile_table),
                  zeros<u64>(count), zeros<Plan>(count), zeros<Correction>(count), on_device(table),

@@ -182,13 +182,18 @@ __device__ inline void step_quads(const Board& board, const Tensor& tensor, cons
     if (stopped != 0) atomicAdd(&board.records[tensor.record - 1].guarded, (u64)stopped);
 }
 
-/// Asks for what this thread's `step_quads` reads first.
+/// Asks for all that this thread's `step_quads` of [from, to) reads.
 template <class T, u64 KIND>
-HD void ask_quad(const Tensor& tensor, u64 gradient, const Piece& piece, u32 quad) {
-    ask((const T*)tensor.theta, piece, quad);
-    ask_gradient<T>(gradient, piece, quad);
+HD void ask_quads(const Tensor& tensor, u64 gradient, const Piece& piece, u32 from, u32 to) {
+#pragma unroll 1
+    for (u32 quad = from + threadIdx.x; quad < to; quad += STEPPERS) {
+        ask((const T*)tensor.theta, piece, quad);
+        ask_gradient<T>(gradient, piece, quad);
 #pragma unroll
-    for (int i = 0; i < Base<T, KIND>::MOMENTS; ++i) ask((const T*)tensor.moments[i], piece, quad);
+        for (int i = 0; i < Base<T, KIND>::MOMENTS; ++i) {
+            ask((const T*)tensor.moments[i], piece, quad);
+        }
+    }
 }
 
 /// What a block keeps of its chunk to be summed: the elements, or as many of their powers as fit.
@@ -217,14 +222,14 @@ __device__ void step_block(const Board& board, const Window& window) {
     const u32 measure = regularizer_of(board, tensor);
     const bool sums = measure != NO_REGULARIZER && measure != LP;
     const u32 quads = (piece.count + QUAD - 1) / QUAD;
-    // The sum of a lane is a chain of additions, which most of the block would wait for: three quarters of a whole chunk's
-    // run in the first warp while the others' loads of the last quarter are under way.
+    // The sum of a lane is a chain of additions. Three quarters of a whole chunk's are added by the first warp while what it
+    // asked for of the last quarter is on its way, and while the others step that quarter.
 #pragma unroll 1
     for (u32 from = 0; from < quads;) {
         const u32 to = sums && from == 0 && piece.count == CHUNK ? EARLY : quads;
         THREADS {
             if (from > 0 && threadIdx.x < WARP) {
-                ask_quad<T, KIND>(tensor, gradient, piece, from + threadIdx.x);
+                ask_quads<T, KIND>(tensor, gradient, piece, from, to);
                 TAKE(1);
                 if (threadIdx.x < LANES) {
                     add_to_lane<T>(lanes, terms.elements, EARLY * QUAD, false,

@@ -17,13 +17,15 @@
 #define APART
 #define BLOCKS(threads, per_multiprocessor) __launch_bounds__(threads, per_multiprocessor)
 #define WARP_SYNC __syncwarp()
-#define HAND(id) \
-    if (threadIdx.x >= WARP) hand_over(id)
+#define HAND(id)                                  \
+    do {                                          \
+        if (threadIdx.x >= WARP) hand_over(id);   \
+    } while (0)
 #define TAKE(id) take_over(id)
 #define FENCE __threadfence()
 /// Pointers of the tables lead to device memory only.
 #define GLOBAL(at) __builtin_assume(__isGlobal(at))
-#define PREFETCH(at) asm volatile("prefetch.global.L2 [%0];" ::"l"(at))
+#define PREFETCH(at) asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(at)))
 #else
 #include <cmath>
 #include <cstdio>
@@ -56,8 +58,15 @@ inline unsigned open_phase() {
 #define SYNC ended = true
 #define APART SYNC
 #define WARP_SYNC SYNC
-#define HAND(id) SYNC
-#define TAKE(id)
+inline unsigned handed = 0;
+inline void check_handed(unsigned id) {
+    if (!(handed >> id & 1)) {
+        fprintf(stderr, "nothing was handed over as %u\n", id);
+        abort();
+    }
+}
+#define HAND(id) (ended = true, handed |= 1u << (id))
+#define TAKE(id) check_handed(id)
 #define FENCE
 #define GLOBAL(at) (void)(at)
 #define PREFETCH(at) (void)(at)
@@ -79,8 +88,8 @@ constexpr u32 CHUNK = 4096;
 constexpr u32 LANES = 16;
 /// Threads of a block of every kernel but those that step.
 constexpr u32 BLOCK = 256;
-/// Threads of a block that steps: half as many let twice as many chunks be under way, and a block that sums its chunk
-/// loads nothing.
+/// Threads of a block that steps. While a chunk's sum is completed its block loads nothing: the smaller the block, the
+/// less of the multiprocessor stands still.
 constexpr u32 STEPPERS = 128;
 constexpr u32 WARP = 32;
 /// Elements that a thread loads at once.
@@ -105,8 +114,14 @@ HD To bits(From from) {
         case 1: asm volatile(what " 1, %0;" ::"n"(STEPPERS) : "memory"); break;               \
         default: asm volatile(what " 2, %0;" ::"n"(STEPPERS) : "memory");                     \
     }
-HD void hand_over(u32 id) { NUMBERED("bar.arrive", id) }
-HD void take_over(u32 id) { NUMBERED("bar.sync", id) }
+__device__ __forceinline__ void hand_over(u32 id) {
+    __syncwarp();
+    NUMBERED("bar.arrive", id)
+}
+__device__ __forceinline__ void take_over(u32 id) {
+    __syncwarp();
+    NUMBERED("bar.sync", id)
+}
 /// This thread's number, of the first warp's, read anew: what was computed from it before would keep a register.
 HD u32 number_in_warp() {
     u32 number;

@@ -1,5 +1,6 @@
 // Runs the kernels' own source on the CPU: jobs of 8-byte words on standard input, results on standard output.
 // The format of both is what tests/emulated.rs writes and reads; the order of the launches is that of src/cuda/.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -31,6 +32,7 @@ static void launch(u64 blocks, F kernel, u32 threads = BLOCK) {
     for (u64 block = 0; block < blocks; ++block) {
         blockIdx.x = (unsigned)(backwards ? blocks - 1 - block : block);
         ended = true;
+        handed = 0;
         kernel();
     }
 }
@@ -115,7 +117,7 @@ static void job() {
     vector<AmosState> amos(tensor_count);
     // As src/kernel.rs has them: `average` needs one a parameter, however few the chunks.
     vector<Statistic> partials(pieces.size() > tensor_count ? pieces.size() : tensor_count);
-    vector<Statistic> tops(pieces.size() / TILE + 1 + tile_table.size());
+    vector<Statistic> tops(std::max((pieces.size() + TILE - 1) / TILE, tile_table.size()));
     Clock clock = {};
     Board board = {tensors.data(),     sets.data(),    pieces.data(), tile_table.data(), steps.data(),
                    plans.data(),       corrections.data(), records.data(), partials.data(),
