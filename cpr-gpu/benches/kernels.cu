@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <string>
 #include <vector>
 
 #include "../kernels/cpr.cu"
@@ -124,7 +123,7 @@ struct Model {
         window.decay = 1.0;
         records = (unsigned)table.size();
         tiles = (unsigned)tile_table.size();
-        correcting = (unsigned)std::min<u64>(pieces.size(), 5 * multiprocessors());
+        correcting = (unsigned)std::min<u64>(pieces.size(), CORRECTING * multiprocessors());
         prepare<<<1, BLOCK>>>(board);
         ok(cudaDeviceSynchronize());
     }

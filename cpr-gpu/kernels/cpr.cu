@@ -30,8 +30,7 @@ __device__ void check_block(const Board& board, const Window& window) {
 #pragma unroll
         for (u32 turn = 0; turn < TURNS; ++turn) {
             const u32 quad = threadIdx.x + turn * BLOCK;
-            const bool any = gradient != 0 && quad * QUAD < piece.count;
-            if (any) {
+            if (gradient != 0 && quad * QUAD < piece.count) {
                 load_gradient(gradient, piece, quad, g[turn]);
             } else {
 #pragma unroll
@@ -126,7 +125,7 @@ __device__ void begin_block(const Board& board, const Window& window) {
 constexpr u32 EARLY = CHUNK / QUAD / 4 * 3;
 static_assert(EARLY % STEPPERS == 0, "whole rounds");
 
-/// What is to be measured of a parameter.
+/// What is to be measured of a parameter: read anew wherever it is asked for, since kept it would cost a step's block a register.
 HD u32 regularizer_of(const Board& board, const Tensor& tensor) {
     return tensor.record != 0 ? board.records[tensor.record - 1].regularizer : (u32)NO_REGULARIZER;
 }
@@ -358,7 +357,7 @@ __device__ void correct_block(const Board& board, u64 attempt) {
             Shrink<T> shrink;
             shrink.set(board.corrections[piece.tensor]);
             u32 stopped = 0;
-            const bool even = ::even((const T*)tensor.theta) && ::even((const u16*)tensor.low);
+            const bool in_quads = even((const T*)tensor.theta) && even((const u16*)tensor.low);
 #pragma unroll 1
             for (u32 first = threadIdx.x; first * QUAD < CHUNK; first += BLOCK * TURNS) {
                 // All loads of a thread are under way before it changes anything.
@@ -376,7 +375,7 @@ __device__ void correct_block(const Board& board, u64 attempt) {
                     for (u32 i = 0; i < QUAD; ++i) {
                         x[turn][i] = shrink.element(x[turn][i], x[turn][i], &stopped);
                     }
-                    if (even && whole(piece, quad)) {
+                    if (in_quads && whole(piece, quad)) {
                         store<true>((T*)tensor.theta, piece, quad, x[turn]);
                         if (tensor.low != 0) store_low<true>(tensor, piece, quad, x[turn]);
                     } else {
@@ -401,7 +400,7 @@ __device__ void correct_block(const Board& board, u64 attempt) {
 #define TYPE(T, type)                                                                           \
     KERNEL(BLOCK, 32 / sizeof(T)) check_##type(WINDOWED) { check_block<T>(board, window); }     \
     KERNEL(BLOCK, 16 / sizeof(T)) observe_##type(WINDOWED) { observe_block<T>(board, window); } \
-    KERNEL(BLOCK, 20 / sizeof(T))                                                               \
+    KERNEL(BLOCK, 4 * CORRECTING / sizeof(T))                                                   \
     correct_##type(BOARD, u64 attempt) { correct_block<T>(board, attempt); }                    \
     STEPS(T, type, SGD, sgd)                                                                    \
     STEPS(T, type, MOMENTUM, momentum)                                                          \

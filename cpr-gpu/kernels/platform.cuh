@@ -92,6 +92,8 @@ constexpr u32 BLOCK = 256;
 /// less of the multiprocessor stands still.
 constexpr u32 STEPPERS = 128;
 constexpr u32 WARP = 32;
+/// Blocks that correct f32 and that a multiprocessor holds at once.
+constexpr u32 CORRECTING = 5;
 /// Elements that a thread loads at once.
 constexpr u32 QUAD = 4;
 

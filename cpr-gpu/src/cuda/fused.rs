@@ -17,7 +17,7 @@ use crate::kernel::{
     words_of, words_on,
 };
 
-/// Blocks that correct, for each multiprocessor: as many as it holds at once of f32; of f64 they take turns.
+/// Blocks that correct, for each multiprocessor: CORRECTING of kernels/, as many as it holds at once of f32; of f64 they take turns.
 const CORRECTING: usize = 5;
 /// Words of `Plan`, `Correction`, `Statistic` and `AmosState`.
 const PLAN: usize = 22;
