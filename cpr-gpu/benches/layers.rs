@@ -1,7 +1,7 @@
 //! Forward and backward on the CPU, ours against the same in plain Candle, in turns in one process: convolution with
 //! batch norm, and a transformer block.
 //!
-//! `cargo bench -p cpr-gpu --bench layers -- [rounds]`. Values and gradients are compared before anything is timed.
+//! `cargo bench -p cpr-gpu --bench layers -- [rounds] [part of a name]`. Values and gradients are compared before anything is timed.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -13,21 +13,33 @@ use candle_core::{
 };
 use candle_nn::{ModuleT, VarBuilder, VarMap};
 use cpr_gpu::nn::{
-    Attention, BatchNorm, BatchNormConfig, Conv, Gelu, Weights, causal_attention, conv2d, gelu,
-    layer_norm, linear,
+    Attention, BatchNorm, BatchNormConfig, Conv, Gelu, Weights, causal_attention, gelu, layer_norm,
+    linear,
 };
 
 /// A forward pass.
 type Forward<'a> = Box<dyn Fn() -> Result<Tensor> + 'a>;
 
+/// A backward pass.
+type Backward = fn(&Tensor) -> Result<GradStore>;
+
 fn main() -> std::result::Result<(), Box<dyn Error>> {
     // Cargo adds `--bench`.
-    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
-    let rounds: usize = numbers.next().unwrap_or(9).max(1);
+    let arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let (mut rounds, mut part) = (9, String::new());
+    for argument in arguments {
+        match argument.parse::<usize>() {
+            Ok(number) => rounds = number.max(1),
+            Err(_) => part = argument,
+        }
+    }
     println!("forward and backward, f32, {} threads, medians of {rounds} rounds", threads());
     println!("{:<46} {:>10} {:>10} {:>7}", "", "candle", "ours", "ratio");
     for (images, inputs, outputs, size) in [(32, 64, 64, 16), (128, 8, 8, 32)] {
         let name = format!("conv 3x3 + batch norm, {images}x{inputs}->{outputs} at {size}x{size}");
+        if !name.contains(&part) {
+            continue;
+        }
         let convolution = Convolution::new(images, inputs, outputs, size)?;
         compare(
             &name,
@@ -38,6 +50,9 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     }
     for (batch, length, width, heads) in [(12, 64, 128, 4), (1, 256, 768, 12)] {
         let name = format!("transformer block, {width}/{heads} heads, {batch}x{length}");
+        if !name.contains(&part) {
+            continue;
+        }
         let block = Block::new(batch, length, width, heads)?;
         compare(
             &name,
@@ -56,12 +71,14 @@ fn threads() -> usize {
 /// Checks that both do the same, then times forward and backward in turns.
 fn compare(name: &str, rounds: usize, vars: &[Var], forward: [Forward<'_>; 2]) -> Result<()> {
     let gradient = (forward[0])()?.rand_like(-1.0, 1.0)?.detach();
-    let step = |forward: &Forward<'_>| -> Result<(Tensor, GradStore)> {
+    let step = |forward: &Forward<'_>, backward: Backward| -> Result<(Tensor, GradStore)> {
         let y = forward()?;
-        let grads = y.apply_op1(Given(gradient.clone()))?.backward()?;
+        let grads = backward(&y.apply_op1(Given(gradient.clone()))?)?;
         Ok((y, grads))
     };
-    let [(expected, plain), (y, ours)] = [step(&forward[0])?, step(&forward[1])?];
+    let backward: [Backward; 2] = [Tensor::backward, cpr_gpu::nn::backward];
+    let [(expected, plain), (y, ours)] =
+        [step(&forward[0], backward[0])?, step(&forward[1], backward[1])?];
     assert!(distance(&y, &expected)? < 1e-4, "{name}: outputs differ");
     for (index, var) in vars.iter().enumerate() {
         let missing = || candle_core::Error::msg(format!("{name}: no gradient of {index}"));
@@ -71,9 +88,9 @@ fn compare(name: &str, rounds: usize, vars: &[Var], forward: [Forward<'_>; 2]) -
     }
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
-        for (forward, times) in forward.iter().zip(&mut times) {
+        for ((forward, backward), times) in forward.iter().zip(backward).zip(&mut times) {
             let start = Instant::now();
-            let kept = step(forward)?;
+            let kept = step(forward, backward)?;
             times.push(start.elapsed().as_secs_f64());
             drop(kept);
         }
@@ -142,7 +159,7 @@ impl Convolution {
 
     fn ours(&self) -> Result<Tensor> {
         let conv = Conv { stride: 1, padding: 1 };
-        self.ours.forward_t(&conv2d(&self.x, &self.weight, conv)?, true)
+        self.ours.after_conv2d(&self.x, &self.weight, conv, true)
     }
 }
 

@@ -28,7 +28,7 @@ use self::{
 use super::{OnDevice, VarWeights, failed};
 use crate::{
     model::{ResNet, Store},
-    nn::cross_entropy,
+    nn::{backward, cross_entropy},
 };
 
 /// Images of one pass of an evaluation.
@@ -227,7 +227,7 @@ impl Experiment for Cifar {
             let labels = Tensor::from_vec(labels, images.dim(0)?, device)?;
             let logits = model.forward(&images, true)?;
             let loss = cross_entropy(&logits, &labels, config.keys.label_smoothing)?;
-            let grads = loss.backward()?;
+            let grads = backward(&loss)?;
             Ok::<_, candle_core::Error>((loss, grads))
         };
         let (loss, grads) = weights.workers().run(passes).map_err(failed)?;

@@ -20,10 +20,13 @@ use serde_json::Value;
 pub use config::{FinetuneKeys, Targets};
 
 use super::{Corpus, OnDevice, VarWeights, corpus::Sequences, failed, gpt2};
-use crate::model::{
-    Gpt2, Gpt2Config, Lora, declared,
-    gpt2::{Pretrained, write},
-    layout, over, start,
+use crate::{
+    model::{
+        Gpt2, Gpt2Config, Lora, declared,
+        gpt2::{Pretrained, write},
+        layout, over, start,
+    },
+    nn::backward,
 };
 
 /// Tokens, a network that stays, and variables that are added to it.
@@ -81,7 +84,7 @@ impl Network {
     ) -> candle_core::Result<(f64, GradStore)> {
         let logits = self.model(layout, vars, true)?.forward(tokens, None)?;
         let loss = gpt2::loss(&logits, targets)?;
-        let grads = loss.backward()?;
+        let grads = backward(&loss)?;
         Ok((gpt2::scalar(&loss)?, grads))
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     Accumulator,
     device::DeviceChoice,
     model::{Gpt2, declared, layout, over, start},
-    nn::{Draw, cross_entropy},
+    nn::{Draw, backward, cross_entropy},
 };
 
 /// Tokens, and a network over the variables.
@@ -77,7 +77,7 @@ fn pass(
         model.recomputed(tokens, Some(draw), |logits| loss(logits, targets))?
     } else {
         let value = loss(&model.forward(tokens, Some(draw))?, targets)?;
-        let grads = value.backward()?;
+        let grads = backward(&value)?;
         (value, grads)
     };
     Ok((scalar(&value)?, grads))

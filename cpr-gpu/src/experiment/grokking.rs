@@ -19,6 +19,7 @@ use cpr_host::{
 use serde_json::{Value, json};
 
 use super::{Modular, OnDevice, VarWeights, failed};
+use crate::nn::backward;
 
 /// Pairs, network, and the order in which the pairs come.
 ///
@@ -103,7 +104,7 @@ impl Experiment for Grokking {
         let Self { model, weights, batch, .. } = self;
         let pass = || {
             let loss = model.loss(batch)?;
-            let grads = loss.backward()?;
+            let grads = backward(&loss)?;
             Ok::<_, candle_core::Error>((loss.to_scalar::<f64>()?, grads))
         };
         let (loss, grads) = weights.workers().run(pass).map_err(failed)?;

@@ -1,9 +1,9 @@
 //! Residual networks for small images, under torchvision's names.
 
 use candle_core::{Result, Tensor};
-use candle_nn::{Init, ModuleT, VarBuilder, init::DEFAULT_KAIMING_NORMAL, init::FanInOut};
+use candle_nn::{Init, VarBuilder, init::DEFAULT_KAIMING_NORMAL, init::FanInOut};
 
-use crate::nn::{BatchNorm, BatchNormConfig, Conv, Weights, conv2d, linear, relu};
+use crate::nn::{BatchNorm, BatchNormConfig, Conv, Weights, linear, relu};
 
 /// How many blocks the four stages have, and of which kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Unit {
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        self.norm.forward_t(&conv2d(x, &self.weight, self.conv)?, train)
+        self.norm.after_conv2d(x, &self.weight, self.conv, train)
     }
 }
 

@@ -9,7 +9,7 @@ use super::fused;
 use super::{
     element::{
         CHUNK, Element, Held, Place, WORKERS, dtype, for_float, gradient, narrow, output, place,
-        view,
+        view, zeros,
     },
     simd::vectorized,
 };
@@ -152,46 +152,49 @@ impl CustomOp1 for Activation {
         let grad = grad.contiguous()?;
         for_float!(self.name(), x.dtype(), T => {
             let dx = backward(*self, Held::new(x).slice::<T>()?, Held::new(&grad).slice::<T>()?);
-            Ok(Some(gradient(dx, x)?))
+            gradient(dx, x)
         })
     }
 }
 
 fn forward<T: Element>(form: Activation, x: &[T]) -> Vec<T> {
-    let mut y = x.to_vec();
-    WORKERS.for_each_chunk(&mut y, CHUNK, |_, y| match form {
-        Activation::GeluTanh => vectorized(|| map(y, |x| Activation::GeluTanh.value(x).0)),
-        Activation::GeluErf => map(y, |x| Activation::GeluErf.value(x).0),
-        Activation::Relu => vectorized(|| map(y, |x| Activation::Relu.value(x).0)),
+    let mut y = zeros(x.len());
+    WORKERS.for_each_chunk(&mut y, CHUNK, |chunk, y| {
+        let x = &x[chunk * CHUNK..];
+        match form {
+            Activation::GeluTanh => vectorized!(map(y, x, |x| Activation::GeluTanh.value(x).0)),
+            Activation::GeluErf => map(y, x, |x| Activation::GeluErf.value(x).0),
+            Activation::Relu => vectorized!(map(y, x, |x| Activation::Relu.value(x).0)),
+        }
     });
     y
 }
 
 fn backward<T: Element>(form: Activation, x: &[T], grad: &[T]) -> Vec<T> {
-    let mut dx = grad.to_vec();
+    let mut dx = zeros(x.len());
     WORKERS.for_each_chunk(&mut dx, CHUNK, |chunk, dx| {
-        let x = &x[chunk * CHUNK..][..dx.len()];
+        let (x, grad) = (&x[chunk * CHUNK..], &grad[chunk * CHUNK..]);
         match form {
             Activation::GeluTanh => {
-                vectorized(|| scale(dx, x, |x| Activation::GeluTanh.value(x).1))
+                vectorized!(scale(dx, grad, x, |x| Activation::GeluTanh.value(x).1))
             }
-            Activation::GeluErf => scale(dx, x, |x| Activation::GeluErf.value(x).1),
-            Activation::Relu => vectorized(|| scale(dx, x, |x| Activation::Relu.value(x).1)),
+            Activation::GeluErf => scale(dx, grad, x, |x| Activation::GeluErf.value(x).1),
+            Activation::Relu => vectorized!(scale(dx, grad, x, |x| Activation::Relu.value(x).1)),
         }
     });
     dx
 }
 
 #[inline(always)]
-fn map<T: Element>(y: &mut [T], value: impl Fn(T) -> T) {
-    for y in y {
-        *y = value(*y);
+fn map<T: Element>(y: &mut [T], x: &[T], value: impl Fn(T) -> T) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = value(x);
     }
 }
 
 #[inline(always)]
-fn scale<T: Element>(dx: &mut [T], x: &[T], slope: impl Fn(T) -> T) {
-    for (dx, &x) in dx.iter_mut().zip(x) {
-        *dx *= slope(x);
+fn scale<T: Element>(dx: &mut [T], grad: &[T], x: &[T], slope: impl Fn(T) -> T) {
+    for ((dx, &grad), &x) in dx.iter_mut().zip(grad).zip(x) {
+        *dx = grad * slope(x);
     }
 }

@@ -160,7 +160,7 @@ impl CustomOp1 for AttentionOp {
             let dqkv = WORKERS.run(|| {
                 self.shape.backward(forward, grad, angles.as_ref(), self.mask.as_ref())
             });
-            Ok(Some(gradient(dqkv, qkv)?))
+            gradient(dqkv, qkv)
         })
     }
 }

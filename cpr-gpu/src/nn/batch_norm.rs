@@ -4,14 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
-use cpr_core::Real;
 
 #[cfg(feature = "cuda")]
 use super::fused;
 use super::{
     element::{
         Element, Held, Place, WORKERS, count, dtype, for_float, gradient, narrow, output, place,
-        view, wide,
+        view, wide, zeros,
     },
     error::{range, shape},
     simd::{sum, sum_pairs, vectorized},
@@ -86,20 +85,34 @@ impl BatchNorm {
         (&self.running_mean, &self.running_var)
     }
 
+    pub(super) fn eps(&self) -> f64 {
+        self.config.eps
+    }
+
+    /// Weight and bias, (C) each.
+    pub(super) fn affine(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
+    }
+
     /// # Errors
     /// Where `x` does not have the channels, for a batch with one value a channel in training (its variance over n − 1
     /// does not exist), or for half precision on the CPU.
     fn check(&self, x: &Tensor, train: bool) -> Result<Place> {
+        self.check_shape(x.shape(), train)?;
+        place(LAYER, x, &[&self.weight, &self.bias])
+    }
+
+    pub(super) fn check_shape(&self, x: &Shape, train: bool) -> Result<()> {
         let channels = self.weight.elem_count();
         if x.rank() < 2 || x.dims()[1] != channels {
             let expected = format!("(N, {channels}, …)");
-            return Err(shape(LAYER, "input", x.shape(), expected));
+            return Err(shape(LAYER, "input", x, expected));
         }
         if train && x.elem_count() < 2 * channels.max(1) {
             let expected = "at least two values a channel in training";
-            return Err(shape(LAYER, "input", x.shape(), expected));
+            return Err(shape(LAYER, "input", x, expected));
         }
-        place(LAYER, x, &[&self.weight, &self.bias])
+        Ok(())
     }
 
     /// Moves the running statistics towards those of a batch with n values a channel.
@@ -115,6 +128,11 @@ impl BatchNorm {
             running.set(&moved)?;
         }
         Ok(())
+    }
+
+    pub(super) fn follow_moments(&self, moments: &Moments, n: usize) -> Result<()> {
+        let tensor = |values: &[f64]| Tensor::new(values, self.running_mean.device());
+        self.follow(&tensor(&moments.mean)?, &tensor(&moments.variance)?, n)
     }
 
     fn train(&self, x: &Tensor) -> Result<Tensor> {
@@ -135,9 +153,8 @@ impl BatchNorm {
         let op = BatchNormOp { eps: self.config.eps, batch: batch.clone() };
         let y =
             x.contiguous()?.apply_op3(&self.weight.contiguous()?, &self.bias.contiguous()?, op)?;
-        if let Some(Moments { mean, variance }) = batch.get() {
-            let tensor = |values: &[f64]| Tensor::new(values, x.device());
-            self.follow(&tensor(mean)?, &tensor(variance)?, n)?;
+        if let Some(moments) = batch.get() {
+            self.follow_moments(moments, n)?;
         }
         Ok(y)
     }
@@ -195,7 +212,7 @@ pub(super) fn composed(
 
 /// Mean and variance (over n) of every channel.
 #[derive(Debug)]
-struct Moments {
+pub(super) struct Moments {
     mean: Vec<f64>,
     variance: Vec<f64>,
 }
@@ -209,14 +226,14 @@ struct BatchNormOp {
 
 /// N × C planes of consecutive values.
 #[derive(Clone, Copy)]
-struct Planes {
+pub(super) struct Planes {
     images: usize,
     channels: usize,
     plane: usize,
 }
 
 impl Planes {
-    fn new(shape: &Shape) -> Self {
+    pub(super) fn new(shape: &Shape) -> Self {
         let dims = shape.dims();
         let plane = dims[2..].iter().product();
         Self { images: dims[0], channels: dims[1], plane }
@@ -277,17 +294,13 @@ impl CustomOp3 for BatchNormOp {
             let (x_, w_, g_) = (held.slice::<T>()?, held_weight.slice()?, held_grad.slice()?);
             let [dx, dweight, dbias] =
                 WORKERS.run(|| backward(x_, w_, g_, planes, moments, self.eps));
-            Ok((
-                Some(gradient(dx, x)?),
-                Some(gradient(dweight, weight)?),
-                Some(gradient(dbias, bias)?),
-            ))
+            Ok((gradient(dx, x)?, gradient(dweight, weight)?, gradient(dbias, bias)?))
         })
     }
 }
 
 /// y = x·scale + shift, channel by channel.
-fn forward<T: Element>(
+pub(super) fn forward<T: Element>(
     x: &[T],
     weight: &[T],
     bias: &[T],
@@ -297,7 +310,7 @@ fn forward<T: Element>(
     let moments = WORKERS.map(planes.channels, |channel| {
         let mut total = Running::default();
         for plane in planes.of_channel(x, channel) {
-            total = total.merge(vectorized(|| plane_moments(plane)));
+            total = total.merge(vectorized!(plane_moments(plane)));
         }
         (total.mean, total.squares / total.n)
     });
@@ -308,11 +321,11 @@ fn forward<T: Element>(
             (narrow(scale), narrow(wide(bias[channel]) - mean[channel] * scale))
         })
         .collect();
-    let mut y = vec![<T as Real>::ZERO; x.len()];
+    let mut y = zeros(x.len());
     WORKERS.for_each_chunk(&mut y, planes.image(), |image, y| {
         let x = x[image * planes.image()..].chunks_exact(planes.plane);
         for ((y, x), &(scale, shift)) in y.chunks_exact_mut(planes.plane).zip(x).zip(&affine) {
-            vectorized(|| {
+            vectorized!({
                 for (y, &x) in y.iter_mut().zip(x) {
                     *y = x * scale + shift;
                 }
@@ -360,7 +373,7 @@ fn plane_moments<T: Element>(plane: &[T]) -> Running {
 }
 
 /// With x̂ the normalised x: dbias = Σg, dweight = Σg·x̂, dx = scale·(g − dbias/n − x̂·dweight/n).
-fn backward<T: Element>(
+pub(super) fn backward<T: Element>(
     x: &[T],
     weight: &[T],
     grad: &[T],
@@ -375,7 +388,7 @@ fn backward<T: Element>(
         let inverse = 1.0 / (moments.variance[channel] + eps).sqrt();
         let (mut level, mut slope) = (0.0, 0.0);
         for (x, grad) in planes.of_channel(x, channel).zip(planes.of_channel(grad, channel)) {
-            let (g, gx) = vectorized(|| {
+            let (g, gx) = vectorized!({
                 let mean = narrow::<T>(mean);
                 (sum(grad, |g| g), sum_pairs(grad, x, |g, x| g * (x - mean)))
             });
@@ -388,15 +401,15 @@ fn backward<T: Element>(
         let c = -scale * level / n - b * mean;
         (narrow::<T>(slope), narrow::<T>(level), [scale, b, c].map(narrow::<T>))
     });
-    let mut dx = grad.to_vec();
+    let mut dx = zeros(grad.len());
     WORKERS.for_each_chunk(&mut dx, planes.image(), |image, dx| {
-        let x = x[image * planes.image()..].chunks_exact(planes.plane);
-        for ((dx, x), &(_, _, [a, b, c])) in dx.chunks_exact_mut(planes.plane).zip(x).zip(&channels)
-        {
-            vectorized(|| {
-                for (dx, &x) in dx.iter_mut().zip(x) {
-                    *dx = *dx * a + (x * b + c);
-                }
+        let start = image * planes.image();
+        let x = x[start..].chunks_exact(planes.plane);
+        let grad = grad[start..].chunks_exact(planes.plane);
+        let out = dx.chunks_exact_mut(planes.plane).zip(x.zip(grad));
+        for ((dx, (x, grad)), &(_, _, [a, b, c])) in out.zip(&channels) {
+            vectorized!(for ((dx, &x), &g) in dx.iter_mut().zip(x).zip(grad) {
+                *dx = g * a + (x * b + c);
             });
         }
     });

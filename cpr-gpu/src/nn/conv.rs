@@ -2,12 +2,13 @@
 
 mod kernel;
 mod patches;
+mod winograd;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-pub(super) use self::patches::Geometry;
+pub(super) use self::{patches::Geometry, winograd::Scratch};
 use super::{
-    element::{Held, Place, WORKERS, dtype, for_float, gradient, output, place, view},
+    element::{Element, Held, Place, WORKERS, dtype, for_float, gradient, output, place, view},
     error::{range, shape},
 };
 
@@ -84,7 +85,7 @@ impl CustomOp2 for ConvOp {
         let geometry = Geometry::new(layout.shape(), weight_layout.shape(), self.conv)?;
         for_float!(LAYER, dtype(x), T => {
             let (x, weight) = (view::<T>(x, layout)?, view::<T>(weight, weight_layout)?);
-            let y = WORKERS.run(|| kernel::forward(geometry, x, weight));
+            let y = WORKERS.run(|| forward(geometry, x, weight));
             Ok(output(y, &geometry.output()))
         })
     }
@@ -102,17 +103,42 @@ impl CustomOp2 for ConvOp {
             let (held, held_weight, held_grad) = (Held::new(x), Held::new(weight), Held::new(&grad));
             let (x_, w_, g_) = (held.slice::<T>()?, held_weight.slice()?, held_grad.slice()?);
             // Of the images themselves nobody wants a gradient.
-            let (dx, dweight) = WORKERS.run(|| {
-                let dx = x.track_op().then(|| kernel::input_gradient(geometry, w_, g_));
-                let dw = weight.track_op().then(|| kernel::weight_gradient(geometry, x_, g_));
-                (dx, dw)
-            });
+            let asked = [x.track_op(), weight.track_op()];
+            let [dx, dweight] = WORKERS.run(|| gradients(geometry, x_, w_, g_, asked));
             let tensor = |values: Option<Vec<T>>, of: &Tensor| {
-                values.map(|values| gradient(values, of)).transpose()
+                values.map_or(Ok(None), |values| gradient(values, of))
             };
             Ok((tensor(dx, x)?, tensor(dweight, weight)?))
         })
     }
+}
+
+/// (N, O, rows, columns) of x and (O, I, kh, kw).
+pub(super) fn forward<T: Element>(geometry: Geometry, x: &[T], weight: &[T]) -> Vec<T> {
+    if geometry.is_winograd() {
+        winograd::forward(geometry, x, weight)
+    } else {
+        kernel::forward(geometry, x, weight)
+    }
+}
+
+/// The gradients that are asked for, of the input and of the weights.
+pub(super) fn gradients<T: Element>(
+    geometry: Geometry,
+    x: &[T],
+    weight: &[T],
+    grad: &[T],
+    [of_input, of_weights]: [bool; 2],
+) -> [Option<Vec<T>>; 2] {
+    if !geometry.is_winograd() {
+        let dx = of_input.then(|| kernel::input_gradient(geometry, weight, grad));
+        return [dx, of_weights.then(|| kernel::weight_gradient(geometry, x, grad))];
+    }
+    if geometry.is_winograd_of_weights() {
+        return winograd::backward(geometry, x, weight, grad, [of_input, of_weights]);
+    }
+    let [dx, _] = winograd::backward(geometry, x, weight, grad, [of_input, false]);
+    [dx, of_weights.then(|| kernel::weight_gradient(geometry, x, grad))]
 }
 
 /// # Errors

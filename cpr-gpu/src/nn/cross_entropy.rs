@@ -134,11 +134,11 @@ impl CustomOp1 for CrossEntropy {
                     // p − q at the label is p − 1 + s − s/C; p − 1 would cancel where the fit is good.
                     let at_label = libm::expm1(at_label) + (self.smoothing - uniform);
                     let (top, log) = (narrow(top), narrow(log));
-                    vectorized(|| backward(dx, top, log, narrow(scale), narrow(uniform)));
+                    vectorized!(backward(dx, top, log, narrow(scale), narrow(uniform)));
                     dx[label] = narrow(scale * at_label);
                 }
             });
-            Ok(Some(gradient(dx, x)?))
+            gradient(dx, x)
         })
     }
 }
@@ -146,7 +146,7 @@ impl CustomOp1 for CrossEntropy {
 impl CrossEntropy {
     /// Loss and normalizer of a row.
     fn row<T: Element>(&self, logits: &[T], powers: &mut [T], label: usize) -> (f64, [f64; 2]) {
-        let (largest, total, mean) = vectorized(|| forward(logits, powers));
+        let (largest, total, mean) = vectorized!(forward(logits, powers));
         let log = libm::log(total);
         // Differences first: they are exact where the loss is small.
         let top = wide(largest);

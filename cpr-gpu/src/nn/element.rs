@@ -1,13 +1,16 @@
 //! Tensors of the CPU as slices, and slices as tensors.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{
     CpuStorage, DType, Device, Layout, Result, Shape, Storage, StorageRef, Tensor, WithDType,
     backend::BackendStorage,
 };
 use cpr_core::Real;
+pub(super) use cpr_host::pages::zeros;
 use cpr_host::{model::layers::exp::Exp, parallel::Workers};
 
-use super::error::LayerError;
+use super::{backward::handed, conv::Scratch, error::LayerError};
 
 /// The threads of the pool that a layer is called in, or of rayon's global one, which candle uses too.
 pub(super) static WORKERS: Workers = Workers::shared();
@@ -19,15 +22,29 @@ pub(super) const CHUNK: usize = 16 << 10;
 pub(super) trait Element: Exp + WithDType {
     /// 1 − erf(self).
     fn erfc(self) -> Self;
+
+    /// Memory of convolutions that stays from call to call: a page that the system gives anew costs as much as the work on
+    /// it.
+    fn scratch() -> &'static Scratch<Self>;
 }
 
 impl Element for f32 {
+    fn scratch() -> &'static Scratch<Self> {
+        static SCRATCH: Scratch<f32> = Scratch::new();
+        &SCRATCH
+    }
+
     fn erfc(self) -> Self {
         libm::erfcf(self)
     }
 }
 
 impl Element for f64 {
+    fn scratch() -> &'static Scratch<Self> {
+        static SCRATCH: Scratch<f64> = Scratch::new();
+        &SCRATCH
+    }
+
     fn erfc(self) -> Self {
         libm::erfc(self)
     }
@@ -51,6 +68,29 @@ pub(super) fn count(elements: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "exact below 2⁵³")]
     let count = elements as f64;
     count
+}
+
+/// Buffers that tasks hand on to one another: no more are made than tasks run at the same time.
+#[derive(Debug)]
+pub(super) struct Spare<B>(Mutex<Vec<B>>);
+
+impl<B> Spare<B> {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Works with buffers that another task is done with, or with new ones.
+    pub(super) fn lend<R>(&self, work: impl FnOnce(&mut B) -> R) -> R
+    where
+        B: Default,
+    {
+        let list = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = list().pop();
+        let mut buffers = spare.unwrap_or_default();
+        let result = work(&mut buffers);
+        list().push(buffers);
+        result
+    }
 }
 
 /// Runs a body for the float type of a CPU tensor, under the name `$T`.
@@ -136,9 +176,9 @@ pub(super) fn output<T: Element>(values: Vec<T>, shape: &Shape) -> (CpuStorage, 
     (T::to_cpu_storage_owned(values), shape.clone())
 }
 
-/// A gradient in the shape of its argument.
-pub(super) fn gradient<T: Element>(values: Vec<T>, argument: &Tensor) -> Result<Tensor> {
-    Tensor::from_vec(values, argument.shape(), &Device::Cpu)
+/// What a backward pass on the CPU returns for an argument, of its gradient in its shape.
+pub(super) fn gradient<T: Element>(values: Vec<T>, argument: &Tensor) -> Result<Option<Tensor>> {
+    handed(argument, Tensor::from_vec(values, argument.shape(), &Device::Cpu)?)
 }
 
 pub(super) fn dtype(storage: &CpuStorage) -> DType {

@@ -12,6 +12,7 @@ use candle_core::{
 
 use super::{
     attention::{Heads, Rotary},
+    backward::handed,
     conv::Geometry,
     dropout::Mask,
     element::count,
@@ -91,7 +92,15 @@ impl Ready {
         grad: &Tensor,
     ) -> Result<[Option<Tensor>; N]> {
         let gradients = (self.backward)(&arguments, output, &grad.contiguous()?)?;
-        gradients.try_into().map_err(|_| Error::msg("a layer has another number of gradients"))
+        let mut gradients: [Option<Tensor>; N] = gradients
+            .try_into()
+            .map_err(|_| Error::msg("a layer has another number of gradients"))?;
+        for (gradient, argument) in gradients.iter_mut().zip(arguments) {
+            if let Some(whole) = gradient.take() {
+                *gradient = handed(argument, whole)?;
+            }
+        }
+        Ok(gradients)
     }
 }
 

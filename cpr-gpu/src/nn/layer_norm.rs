@@ -9,7 +9,7 @@ use super::fused;
 use super::{
     element::{
         Element, Held, Place, WORKERS, count, dtype, for_float, gradient, narrow, output, place,
-        view, wide,
+        view, wide, zeros,
     },
     error::{range, shape},
     simd::{sum, sum_pairs, vectorized},
@@ -117,11 +117,11 @@ impl CustomOp3 for LayerNormOp {
             let (weight, bias) = (view::<T>(weight, weight_layout)?, view::<T>(bias, bias_layout)?);
             let columns = weight.len().max(1);
             let length = rows_of(columns) * columns;
-            let mut y = vec![<T as Real>::ZERO; x.len()];
+            let mut y = zeros(x.len());
             WORKERS.for_each_chunk(&mut y, length, |chunk, y| {
                 let x = x[chunk * length..].chunks_exact(columns);
                 for (y, x) in y.chunks_exact_mut(columns).zip(x) {
-                    vectorized(|| forward(y, x, weight, bias, self.eps));
+                    vectorized!(forward(y, x, weight, bias, self.eps));
                 }
             });
             Ok(output(y, layout.shape()))
@@ -144,8 +144,8 @@ impl CustomOp3 for LayerNormOp {
                 Held::new(&grad).slice()?,
                 self.eps,
             );
-            let dbias = bias.track_op().then(|| gradient(dbias, bias)).transpose()?;
-            Ok((Some(gradient(dx, x)?), Some(gradient(dweight, weight)?), dbias))
+            let dbias = if bias.track_op() { gradient(dbias, bias)? } else { None };
+            Ok((gradient(dx, x)?, gradient(dweight, weight)?, dbias))
         })
     }
 }
@@ -179,7 +179,7 @@ fn backward<T: Element>(x: &[T], weight: &[T], grad: &[T], eps: f64) -> [Vec<T>;
     let columns = weight.len().max(1);
     let length = rows_of(columns) * columns;
     let tasks = x.len().div_ceil(length).max(1);
-    let mut dx = vec![<T as Real>::ZERO; x.len()];
+    let mut dx = zeros(x.len());
     // Of each task one row of sums for the weight, one for the bias.
     let mut sums = vec![<T as Real>::ZERO; 2 * tasks * columns];
     let mut rows: Vec<Rows<'_, T>> = dx
@@ -194,7 +194,7 @@ fn backward<T: Element>(x: &[T], weight: &[T], grad: &[T], eps: f64) -> [Vec<T>;
         let x = x[task * length..].chunks_exact(columns);
         let grad = grad[task * length..].chunks_exact(columns);
         for ((dx, x), grad) in rows.dx.chunks_exact_mut(columns).zip(x).zip(grad) {
-            vectorized(|| backward_row(dx, x, weight, grad, rows.dweight, rows.dbias, eps));
+            vectorized!(backward_row(dx, x, weight, grad, rows.dweight, rows.dbias, eps));
         }
     });
     let (first, rest) = sums.split_at_mut(2 * columns);

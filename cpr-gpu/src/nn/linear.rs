@@ -8,7 +8,9 @@ use cpr_host::model::layers::{
 };
 
 use super::{
-    element::{Element, Held, Place, WORKERS, dtype, for_float, gradient, output, place, view},
+    element::{
+        Element, Held, Place, WORKERS, dtype, for_float, gradient, output, place, view, zeros,
+    },
     error::shape,
 };
 
@@ -144,7 +146,7 @@ impl CustomOp3 for Linear {
                 }
             });
             let tensor = |values: Option<Vec<T>>, of: &Tensor| {
-                values.map(|values| gradient(values, of)).transpose()
+                values.map_or(Ok(None), |values| gradient(values, of))
             };
             Ok((tensor(dx, x)?, tensor(dweight, weight)?, tensor(dbias, bias)?))
         })
@@ -202,8 +204,11 @@ impl Linear {
 /// Tasks that a product is cut into, where it is large enough.
 const TASKS: usize = 6;
 
-/// Columns from which on a product is cut across them as well: rows are cheaper to cut, but `gemm` wants some hundreds.
-const WIDE: usize = 1024;
+/// Rows of a task at most. `gemm` lays the right matrix out anew for each task: few tall blocks before many flat ones.
+const TALLEST: usize = 384;
+
+/// Columns of a task, where there are as many, are a multiple of this: the width of its inner loop.
+const NARROWEST: usize = 64;
 
 /// a·b of the given size, plus `bias` in every row, in blocks on all workers.
 fn product<T: Element>(
@@ -212,56 +217,23 @@ fn product<T: Element>(
     [rows, columns]: [usize; 2],
     bias: Option<&[T]>,
 ) -> Vec<T> {
-    let mut out = vec![<T as Real>::ZERO; rows * columns];
-    let (height, parts) = if columns < WIDE {
-        ((rows / TASKS).clamp(96, 256).next_multiple_of(16), 1)
-    } else {
-        (256, TASKS.div_ceil(rows.div_ceil(256).max(1)))
-    };
-    if parts == 1 {
-        WORKERS.for_each_chunk(&mut out, height * columns, |block, out| {
-            multiply_block(a.rows(block * height, height), b, out, columns, bias);
-        });
-        return out;
-    }
-    // Parts of rows, which are put side by side in a second pass.
-    let width = columns.div_ceil(parts).next_multiple_of(16);
-    let parts = columns.div_ceil(width);
-    let blocks = WORKERS.map(rows.div_ceil(height) * parts, |task| {
-        let (start, first) = (task / parts * height, task % parts * width);
-        let (height, width) = (height.min(rows - start), width.min(columns - first));
-        let mut block = vec![<T as Real>::ZERO; height * width];
-        let bias = bias.map(|bias| &bias[first..first + width]);
-        let (a, b) = (a.rows(start, height), b.columns(first, width));
-        multiply_block(a, b, &mut block, width, bias);
-        block
-    });
-    let step = (height / 8).max(1);
-    WORKERS.for_each_chunk(&mut out, step * columns, |chunk, out| {
-        let start = chunk * step;
-        let blocks = &blocks[start / height * parts..][..parts];
-        for (row, out) in (start % height..).zip(out.chunks_exact_mut(columns)) {
-            for (out, block) in out.chunks_mut(width).zip(blocks) {
-                out.copy_from_slice(&block[row * out.len()..][..out.len()]);
+    let mut out = zeros(rows * columns);
+    let bands = rows.div_ceil(TALLEST).max(1);
+    let height = rows.div_ceil(bands).next_multiple_of(16);
+    let width = columns.div_ceil(TASKS.div_ceil(bands)).next_multiple_of(NARROWEST);
+    let across = columns.div_ceil(width.max(1));
+    let mut blocks = MatrixMut::new(&mut out, columns).blocks(height, width);
+    WORKERS.for_each_item(&mut blocks, |index, out| {
+        let (row, column) = (index / across * height, index % across * width);
+        if let Some(bias) = bias {
+            for row in out.rows_mut() {
+                row.copy_from_slice(&bias[column..][..row.len()]);
             }
         }
+        let (a, b) = (a.rows(row, height), b.columns(column, width));
+        multiply_into(a, b, out.reborrow(), bias.is_some());
     });
     out
-}
-
-fn multiply_block<T: Element>(
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-    out: &mut [T],
-    columns: usize,
-    bias: Option<&[T]>,
-) {
-    if let Some(bias) = bias {
-        for row in out.chunks_exact_mut(columns) {
-            row.copy_from_slice(bias);
-        }
-    }
-    multiply_into(a, b, MatrixMut::new(out, columns), bias.is_some());
 }
 
 /// Σ over the rows, in parts of as many rows as a task has, added in their order.

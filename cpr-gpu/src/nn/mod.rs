@@ -2,12 +2,12 @@
 //!
 //! Candle 0.11 has no gradient through its fused layer norm, softmax and rotary positions, a wrong one through max
 //! pooling, and a slow one through convolution. These have a right one through `loss.backward()`, checked by finite
-//! differences.
+//! differences. [`backward`] is the same pass with less memory and traffic.
 //!
 //! | layer | function | parameters |
 //! |---|---|---|
 //! | layer normalisation | [`layer_norm`] | [`LayerNorm`] |
-//! | batch normalisation | | [`BatchNorm`] |
+//! | batch normalisation | | [`BatchNorm`], [with a convolution](BatchNorm::after_conv2d) |
 //! | affine map | [`linear`] | |
 //! | causal attention | [`causal_attention`] | |
 //! | convolution | [`conv2d`] | |
@@ -44,8 +44,10 @@
 
 mod activation;
 mod attention;
+mod backward;
 mod batch_norm;
 mod conv;
+mod conv_norm;
 mod cross_entropy;
 mod dropout;
 mod element;
@@ -61,6 +63,7 @@ mod softmax;
 
 pub use activation::{Gelu, gelu, relu};
 pub use attention::{Attention, Rotary, causal_attention};
+pub use backward::backward;
 pub use batch_norm::{BatchNorm, BatchNormConfig};
 pub use conv::{Conv, conv2d};
 pub use cross_entropy::cross_entropy;

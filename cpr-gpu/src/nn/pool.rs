@@ -1,10 +1,11 @@
 //! Max pooling.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
-use cpr_core::Real;
 
 use super::{
-    element::{Element, Held, Place, WORKERS, dtype, for_float, gradient, output, place, view},
+    element::{
+        Element, Held, Place, WORKERS, dtype, for_float, gradient, output, place, view, zeros,
+    },
     error::{range, shape},
 };
 
@@ -143,7 +144,7 @@ impl CustomOp1 for Pool {
         let (before, after) = (height * width, planes.rows * planes.columns);
         for_float!(LAYER, dtype(storage), T => {
             let x = view::<T>(storage, layout)?;
-            let mut y = vec![<T as Real>::ZERO; images * channels * after];
+            let mut y = zeros(images * channels * after);
             WORKERS.for_each_chunk(&mut y, channels * after, |image, y| {
                 let x = x[image * channels * before..].chunks_exact(before);
                 for (y, x) in y.chunks_exact_mut(after).zip(x) {
@@ -163,7 +164,7 @@ impl CustomOp1 for Pool {
         for_float!(LAYER, x.dtype(), T => {
             let (held, held_grad) = (Held::new(x), Held::new(&grad));
             let (x_, grad) = (held.slice::<T>()?, held_grad.slice::<T>()?);
-            let mut dx = vec![<T as Real>::ZERO; x_.len()];
+            let mut dx: Vec<T> = zeros(x_.len());
             WORKERS.for_each_chunk(&mut dx, channels * before, |image, dx| {
                 let x = x_[image * channels * before..].chunks_exact(before);
                 let grad = grad[image * channels * after..].chunks_exact(after);
@@ -171,7 +172,7 @@ impl CustomOp1 for Pool {
                     self.largest(x, planes, |window, place| dx[place] += grad[window]);
                 }
             });
-            Ok(Some(gradient(dx, x)?))
+            gradient(dx, x)
         })
     }
 }

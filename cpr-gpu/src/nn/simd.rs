@@ -17,11 +17,23 @@ impl<R, F: FnOnce() -> R> WithSimd for Loop<F> {
     }
 }
 
-/// Runs `body`, which is best a call of an `#[inline(always)]` function: what is not inlined is not widened.
+/// Runs `body`, which is to be inlined whole: what is not inlined is not widened. [`vectorized!`] makes it so.
 #[inline(always)]
-pub(super) fn vectorized<R>(body: impl FnOnce() -> R) -> R {
+pub(super) fn dispatch<R>(body: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(Loop(body))
 }
+
+/// Evaluates an expression, best a call of an `#[inline(always)]` function, at the widest vectors. A closure without its
+/// attribute would be inlined only while it is small.
+macro_rules! vectorized {
+    ($body:expr) => {
+        $crate::nn::simd::dispatch(
+            #[inline(always)]
+            || $body,
+        )
+    };
+}
+pub(super) use vectorized;
 
 /// Independent partial sums of a row, so that its loops vectorize; part of the definition of the bits.
 const LANES: usize = 16;

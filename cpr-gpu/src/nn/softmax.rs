@@ -44,7 +44,7 @@ impl CustomOp1 for Softmax {
             let mut y = view::<T>(storage, layout)?.to_vec();
             WORKERS.for_each_chunk(&mut y, rows_of(columns) * columns, |_, rows| {
                 for row in rows.chunks_exact_mut(columns) {
-                    vectorized(|| forward(row));
+                    vectorized!(forward(row));
                 }
             });
             Ok(output(y, layout.shape()))
@@ -62,10 +62,10 @@ impl CustomOp1 for Softmax {
             WORKERS.for_each_chunk(&mut dx, length, |chunk, rows| {
                 let y = y[chunk * length..].chunks_exact(columns);
                 for (row, y) in rows.chunks_exact_mut(columns).zip(y) {
-                    vectorized(|| backward(row, y));
+                    vectorized!(backward(row, y));
                 }
             });
-            Ok(Some(gradient(dx, x)?))
+            gradient(dx, x)
         })
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, Var, backprop::GradStore};
 
 use super::Gpt2;
-use crate::nn::Draw;
+use crate::nn::{Draw, backward};
 
 impl Gpt2 {
     /// The gradients of `loss`, a scalar of the logits, and its value: those of
@@ -29,7 +29,7 @@ impl Gpt2 {
         }
         let last = inputs.pop().ok_or_else(|| candle_core::Error::msg("gpt2: no blocks"))?;
         let loss = loss(&self.logits(last.as_tensor())?)?;
-        let mut grads = loss.backward()?;
+        let mut grads = backward(&loss)?;
         let mut grad = taken(&mut grads, &last)?;
         for (layer, input) in inputs.iter().enumerate().rev() {
             let mut own = pulled_back(&self.block(layer, input.as_tensor(), draw)?, &grad)?;
@@ -48,5 +48,5 @@ fn taken(grads: &mut GradStore, input: &Var) -> Result<Tensor> {
 
 /// The gradients of what `output` came from, where its own is `grad`.
 fn pulled_back(output: &Tensor, grad: &Tensor) -> Result<GradStore> {
-    (output * grad.detach())?.sum_all()?.backward()
+    backward(&(output * grad.detach())?.sum_all()?)
 }

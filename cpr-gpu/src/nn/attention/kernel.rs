@@ -6,7 +6,7 @@ use cpr_host::model::layers::linear::{Matrix, MatrixMut, multiply_into};
 use super::rotary::Angles;
 use crate::nn::{
     dropout::Mask,
-    element::{Element, WORKERS, count, narrow, wide},
+    element::{Element, WORKERS, count, narrow, wide, zeros},
     simd::{largest, sum, sum_pairs, vectorized},
 };
 
@@ -94,7 +94,7 @@ impl Heads {
 
     /// Copies (B, heads, parts, T, d) to (B, T, parts, heads, d).
     fn interleave<T: Element>(self, heads: &[T], parts: usize) -> Vec<T> {
-        let mut rows = vec![<T as Real>::ZERO; heads.len()];
+        let mut rows = zeros(heads.len());
         let width = parts * self.width();
         WORKERS.for_each_chunk(&mut rows, BLOCK * width, |block, rows| {
             for (row, out) in (block * BLOCK..).zip(rows.chunks_exact_mut(width)) {
@@ -116,7 +116,7 @@ impl Heads {
         angles: Option<&Angles<T>>,
         mask: Option<&Mask>,
     ) -> (Vec<T>, Vec<f64>) {
-        let mut heads = vec![<T as Real>::ZERO; self.batch * self.heads * self.head()];
+        let mut heads = zeros(self.batch * self.heads * self.head());
         let mut normalizers = vec![0.0; self.batch * self.heads * self.length];
         let mut tasks: Vec<(&mut [T], &mut [f64])> = heads
             .chunks_mut(self.head().max(1))
@@ -133,7 +133,7 @@ impl Heads {
                 self.scores(&head, first, scores, keys);
                 let rows = scores.chunks_exact_mut(keys).zip(normalizers.iter_mut());
                 for (query, (row, normalizer)) in (first..).zip(rows) {
-                    *normalizer = vectorized(|| exponentials(row, query + 1));
+                    *normalizer = vectorized!(exponentials(row, query + 1));
                     if let Some(mask) = mask {
                         mask.apply(index * self.length + query, &mut row[..=query]);
                     }
@@ -162,7 +162,7 @@ impl Heads {
         mask: Option<&Mask>,
     ) -> Vec<T> {
         // dq, dk and dv of every head.
-        let mut heads = vec![<T as Real>::ZERO; 3 * self.batch * self.heads * self.head()];
+        let mut heads = zeros(3 * self.batch * self.heads * self.head());
         WORKERS.for_each_chunk(&mut heads, (3 * self.head()).max(1), |index, out| {
             let head = self.load(forward.qkv, index, angles);
             let grad = self.gather(grad, index, 0, 1);
@@ -171,7 +171,7 @@ impl Heads {
             let levels: Vec<T> = self
                 .rows(forward.y, index, 0, 1)
                 .zip(grad.chunks_exact(self.size))
-                .map(|(y, grad)| vectorized(|| sum_pairs(y, grad, |y, g| y * g)))
+                .map(|(y, grad)| vectorized!(sum_pairs(y, grad, |y, g| y * g)))
                 .collect();
             let (dq, rest) = out.split_at_mut(self.head());
             let (dk, dv) = rest.split_at_mut(self.head());
@@ -191,7 +191,7 @@ impl Heads {
                         mask.apply(index * self.length + query, &mut ds[..=query]);
                     }
                     let normalizer = narrow(normalizers[query]);
-                    vectorized(|| score_gradients(p, ds, query + 1, normalizer, levels[query]));
+                    vectorized!(score_gradients(p, ds, query + 1, normalizer, levels[query]));
                     if let Some(mask) = mask {
                         mask.apply(index * self.length + query, &mut p[..=query]);
                     }

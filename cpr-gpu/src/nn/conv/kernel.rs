@@ -10,7 +10,7 @@ use cpr_host::model::layers::linear::{Matrix, MatrixMut, multiply_into};
 
 use super::patches::Geometry;
 use crate::nn::{
-    element::{Element, WORKERS},
+    element::{Element, WORKERS, zeros},
     simd::vectorized,
 };
 
@@ -21,17 +21,17 @@ const TILE: usize = 128 << 10;
 const LEAST: usize = 64;
 
 /// Groups that the images are cut into at most.
-const GROUPS: usize = 16;
+pub(super) const GROUPS: usize = 16;
 
 /// Outputs whose weights' gradients are summed by a task: those of a line of the cache.
 const ROWS: usize = 16;
 
 /// Elements of the partial weight gradients of all tasks together, at least one of each task aside.
-const PARTIALS: usize = 2 << 20;
+pub(super) const PARTIALS: usize = 2 << 20;
 
 /// The distance of rows of `length` elements, where they are free to lie: a multiple of a large power of two would put
 /// them all into the same lines of the cache.
-const fn spread(length: usize) -> usize {
+pub(super) const fn spread(length: usize) -> usize {
     if length.is_multiple_of(256) { length + 16 } else { length }
 }
 
@@ -98,12 +98,12 @@ impl Geometry {
                 for (place, image) in images.clone().enumerate() {
                     let x = &x[image * self.image()..][..self.image()];
                     let out = &mut out[place * self.plane()..];
-                    vectorized(|| self.gather(x, channels.clone(), 0..self.rows, out, stride));
+                    vectorized!(self.gather(x, channels.clone(), 0..self.rows, out, stride));
                 }
             }
             Tile::Rows(image, rows) => {
                 let x = &x[image * self.image()..][..self.image()];
-                vectorized(|| self.gather(x, channels, rows.clone(), out, stride));
+                vectorized!(self.gather(x, channels, rows.clone(), out, stride));
             }
         }
         Matrix::strided(buffer, rows, places, stride)
@@ -145,7 +145,7 @@ impl Geometry {
 /// (N, O, rows, columns) of x and (O, I, kh, kw).
 pub(super) fn forward<T: Element>(g: Geometry, x: &[T], weight: &[T]) -> Vec<T> {
     let image = g.outputs * g.plane();
-    let mut y = vec![<T as Real>::ZERO; g.images * image];
+    let mut y = zeros(g.images * image);
     let weights = Matrix::new(weight, g.patch());
     WORKERS.for_each_chunk(&mut y, g.group() * image, |group, y| {
         let first = group * g.group();
@@ -178,7 +178,7 @@ pub(super) fn forward<T: Element>(g: Geometry, x: &[T], weight: &[T]) -> Vec<T> 
 
 /// dx: the patches' gradients Wᵀ·g, added where the patches were taken from.
 pub(super) fn input_gradient<T: Element>(g: Geometry, weight: &[T], grad: &[T]) -> Vec<T> {
-    let mut dx = vec![<T as Real>::ZERO; g.images * g.image()];
+    let mut dx = zeros(g.images * g.image());
     let weights = Matrix::new(weight, g.patch()).transposed();
     WORKERS.for_each_chunk(&mut dx, (g.group() * g.image()).max(1), |group, dx| {
         let grad = &grad[group * g.group() * g.outputs * g.plane()..];
@@ -206,13 +206,13 @@ pub(super) fn input_gradient<T: Element>(g: Geometry, weight: &[T], grad: &[T]) 
             match tile {
                 Tile::Rows(image, rows) => {
                     let dx = &mut dx[image * g.image()..][..g.image()];
-                    vectorized(|| g.scatter(&patches, stride, rows, dx));
+                    vectorized!(g.scatter(&patches, stride, rows, dx));
                 }
                 Tile::Images(images) => {
                     for (place, image) in images.enumerate() {
                         let dx = &mut dx[image * g.image()..][..g.image()];
                         let patches = &patches[place * g.plane()..];
-                        vectorized(|| g.scatter(patches, stride, 0..g.rows, dx));
+                        vectorized!(g.scatter(patches, stride, 0..g.rows, dx));
                     }
                 }
             }
@@ -250,7 +250,7 @@ pub(super) fn weight_gradient<T: Element>(g: Geometry, x: &[T], grad: &[T]) -> V
         }
         sums
     });
-    let mut dweight = vec![<T as Real>::ZERO; weights];
+    let mut dweight = zeros(weights);
     WORKERS.for_each_chunk(&mut dweight, ROWS * g.patch(), |chunk, dweight| {
         let outputs = chunk * ROWS..(chunk * ROWS + ROWS).min(g.outputs);
         for (task, sums) in partial.iter().enumerate() {

@@ -12,12 +12,12 @@ use crate::nn::{conv::Conv, element::Element};
 pub(in crate::nn) struct Geometry {
     pub(super) images: usize,
     pub(super) inputs: usize,
-    height: usize,
-    width: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
     pub(super) outputs: usize,
-    kernel: [usize; 2],
-    stride: usize,
-    padding: usize,
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: usize,
+    pub(super) padding: usize,
     /// Rows and columns of an output plane.
     pub(super) rows: usize,
     pub(super) columns: usize,
@@ -46,7 +46,7 @@ impl Geometry {
         })
     }
 
-    pub(super) fn output(self) -> Shape {
+    pub(in crate::nn) fn output(self) -> Shape {
         Shape::from((self.images, self.outputs, self.rows, self.columns))
     }
 
@@ -60,7 +60,12 @@ impl Geometry {
 
     /// Elements of an input image.
     pub(super) const fn image(self) -> usize {
-        self.inputs * self.height * self.width
+        self.inputs * self.input_plane()
+    }
+
+    /// Elements of an input plane.
+    pub(super) const fn input_plane(self) -> usize {
+        self.height * self.width
     }
 
     /// Elements of an output plane.

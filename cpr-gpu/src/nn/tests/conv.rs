@@ -94,6 +94,52 @@ fn large_convolutions() {
     }
 }
 
+/// Sixteen channels and more at 3×3 and stride 1: Winograd's form. Odd sizes, every padding, every number of tiles side by
+/// side, rows of one image and several images in a block, gradients of the weights in it and not.
+#[test]
+fn convolutions_in_winograds_form() {
+    for (x, outputs, padding) in [
+        ([2, 16, 5, 5], 16, 1),
+        ([1, 17, 3, 4], 16, 0),
+        ([1, 16, 1, 1], 18, 1),
+        ([1, 16, 1, 2], 16, 2),
+        ([3, 16, 4, 3], 17, 3),
+        ([2, 16, 9, 18], 16, 1),
+        ([2, 16, 7, 35], 16, 1),
+        ([2, 16, 31, 64], 16, 2),
+        ([1, 18, 150, 31], 20, 1),
+        ([35, 16, 8, 8], 24, 1),
+        ([4, 192, 4, 6], 192, 1),
+    ] {
+        let weight = [outputs, x[1], 3, 3];
+        let inputs = inputs(x, weight).map(|x| (x * 0.1).unwrap());
+        let conv = Conv { stride: 1, padding };
+        let name = format!("{x:?} {weight:?} {conv:?}");
+        let upstream = |x: &[Tensor]| x[0].conv2d(&x[1], padding, 1, 1, 1);
+        compare(&name, &inputs, |x| conv2d(&x[0], &x[1], conv), upstream);
+        if x.iter().product::<usize>() < 200 {
+            check(&name, &inputs, |x| conv2d(&x[0], &x[1], conv));
+        }
+    }
+}
+
+/// Each gradient is the same where the other is not asked for.
+#[test]
+fn gradients_of_a_convolution_alone() {
+    for channels in [4, 16] {
+        let [x, weight] = inputs([3, channels, 6, 6], [channels, channels, 3, 3]);
+        let conv = Conv { stride: 1, padding: 1 };
+        let (_, both) =
+            super::gradients(&[x.clone(), weight.clone()], |x| conv2d(&x[0], &x[1], conv));
+        let (_, of_x) =
+            super::gradients(std::slice::from_ref(&x), |x| conv2d(&x[0], &weight, conv));
+        let (_, of_weight) =
+            super::gradients(std::slice::from_ref(&weight), |w| conv2d(&x, &w[0], conv));
+        assert_eq!(super::values(&of_x[0]), super::values(&both[0]));
+        assert_eq!(super::values(&of_weight[0]), super::values(&both[1]));
+    }
+}
+
 #[test]
 fn convolution_refuses_what_does_not_fit() {
     let [x, weight] = inputs([1, 2, 3, 3], [1, 3, 3, 3]);

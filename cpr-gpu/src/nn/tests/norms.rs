@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::{ModuleT, VarBuilder, VarMap};
 
-use super::{check, compare, distance, random, values};
-use crate::nn::{BatchNorm, BatchNormConfig, LayerNorm, Weights, layer_norm, linear};
+use super::{check, compare, distance, gradients, random, values};
+use crate::nn::{BatchNorm, BatchNormConfig, Conv, LayerNorm, Weights, conv2d, layer_norm, linear};
 
 #[test]
 fn layer_norm_of_rows() {
@@ -120,6 +120,46 @@ fn batch_norm_in_evaluation_and_its_running_statistics() {
     let expected = upstream.forward_t(&x, false).unwrap();
     assert!(distance(&layer.forward_t(&x, false).unwrap(), &expected) < 1e-14);
     check("batch norm in evaluation", &[x], |x| layer.forward_t(&x[0], false));
+}
+
+/// One operation or two: the same values, gradients and running statistics, in both of the convolution's forms.
+#[test]
+fn batch_norm_after_a_convolution() {
+    for channels in [3, 16] {
+        let inputs = [
+            random(1, &[3, channels, 5, 4], 1.0),
+            random(2, &[channels, channels, 3, 3], 0.3),
+            random(3, &[channels], 1.0),
+            random(4, &[channels], 1.0),
+        ];
+        let conv = Conv { stride: 1, padding: 1 };
+        let whole =
+            |norm: &BatchNorm, x: &[Tensor], train| norm.after_conv2d(&x[0], &x[1], conv, train);
+        let parts = |norm: &BatchNorm, x: &[Tensor], train| {
+            norm.forward_t(&conv2d(&x[0], &x[1], conv)?, train)
+        };
+        for (dtype, train) in [DType::F32, DType::F64].map(|t| [(t, true), (t, false)]).concat() {
+            let inputs = inputs.clone().map(|x| x.to_dtype(dtype).unwrap());
+            let (y, grads) = gradients(&inputs, |x| whole(&batch_norm(&x[2], &x[3]), x, train));
+            let (expected, expected_grads) =
+                gradients(&inputs, |x| parts(&batch_norm(&x[2], &x[3]), x, train));
+            assert_eq!(values(&y), values(&expected));
+            for (grad, expected) in grads.iter().zip(&expected_grads) {
+                assert_eq!(values(grad), values(expected), "{channels} channels, {dtype:?}");
+            }
+            let norms = [(); 2].map(|()| batch_norm(&inputs[2], &inputs[3]));
+            whole(&norms[0], &inputs, train).unwrap();
+            parts(&norms[1], &inputs, train).unwrap();
+            let [(mean, variance), expected] = norms.each_ref().map(BatchNorm::running);
+            assert_eq!(values(mean), values(expected.0));
+            assert_eq!(values(variance), values(expected.1));
+        }
+        check("both", &inputs, |x| whole(&batch_norm(&x[2], &x[3]), x, true));
+    }
+    let norm = batch_norm(&random(3, &[2], 1.0), &random(4, &[2], 1.0));
+    let [x, weight] = [random(1, &[1, 3, 4, 4], 1.0), random(2, &[3, 3, 3, 3], 1.0)];
+    let message = norm.after_conv2d(&x, &weight, Conv::default(), true).unwrap_err().to_string();
+    assert!(message.contains("it must be (N, 2, …)"), "{message}");
 }
 
 #[test]

@@ -33,6 +33,13 @@ fn network(x: &[Tensor]) -> Result<Tensor> {
     softmax(&dropout(&y, 0.1, Draw { seed: 1, step: 2 }, 3)?)
 }
 
+/// Winograd's form, in as many groups of images as there can be.
+#[test]
+fn any_number_of_threads_of_a_wide_convolution() {
+    let inputs = [single(1, &[20, 16, 8, 8]), single(2, &[24, 16, 3, 3])];
+    same_for_any_number(|| bits(&inputs, |x| conv2d(&x[0], &x[1], Conv { stride: 1, padding: 1 })));
+}
+
 #[test]
 fn any_number_of_threads() {
     let inputs = [
@@ -44,9 +51,13 @@ fn any_number_of_threads() {
     ];
     let labels = Tensor::zeros(20 * 64, DType::U32, &Device::Cpu).unwrap();
     let layer = |x: &[Tensor]| cross_entropy(&network(x)?, &labels, 0.1);
+    same_for_any_number(|| bits(&inputs, layer));
+}
+
+fn same_for_any_number(bits: impl Fn() -> Vec<u64> + Sync) {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| bits(&inputs, layer))
+        pool.install(&bits)
     };
     let expected = run(1);
     assert!(expected.iter().any(|&bits| bits != 0));

@@ -12,6 +12,8 @@
 //! different processors, but a product of the same shape has the same bits whenever it is run on
 //! one machine.
 
+use std::marker::PhantomData;
+
 use cpr_core::Real;
 use gemm::Parallelism;
 
@@ -77,24 +79,72 @@ fn spans(length: usize, rows: usize, columns: usize, stride: usize) -> bool {
 /// A matrix to be written in a slice; its rows are contiguous.
 #[derive(Debug)]
 pub struct MatrixMut<'a, T> {
-    data: &'a mut [T],
+    /// Of `rows` rows of `columns` elements that begin `row_stride` apart, all of them inside the slice and none of another
+    /// matrix: what lies between the rows may be.
+    data: *mut T,
     rows: usize,
     columns: usize,
     row_stride: usize,
+    slice: PhantomData<&'a mut [T]>,
 }
+
+// SAFETY: it is the only way to its elements, as a `&mut [T]` is.
+unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
 
 impl<'a, T: Real> MatrixMut<'a, T> {
     /// The rows of a slice, each `columns` long; an incomplete last row is left out.
     pub fn new(data: &'a mut [T], columns: usize) -> Self {
         let columns = columns.max(1);
         let rows = data.len() / columns;
-        Self { data, rows, columns, row_stride: columns }
+        let data = data.as_mut_ptr();
+        Self { data, rows, columns, row_stride: columns, slice: PhantomData }
     }
 
     /// As [`Matrix::strided`].
     pub fn strided(data: &'a mut [T], rows: usize, columns: usize, stride: usize) -> Option<Self> {
         let fits = spans(data.len(), rows, columns, stride);
-        fits.then_some(Self { data, rows, columns, row_stride: stride })
+        let data = data.as_mut_ptr();
+        fits.then_some(Self { data, rows, columns, row_stride: stride, slice: PhantomData })
+    }
+
+    /// Cut into blocks of `height` × `width`, smaller at the ends; those of the same rows follow one another.
+    ///
+    /// ```
+    /// use cpr_host::model::layers::linear::MatrixMut;
+    /// let mut data = [0.0_f32; 12];
+    /// let mut blocks = MatrixMut::new(&mut data, 4).blocks(2, 3);
+    /// blocks[1].rows_mut().for_each(|row| row.fill(1.0));
+    /// assert_eq!(data, [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    /// ```
+    #[must_use]
+    pub fn blocks(self, height: usize, width: usize) -> Vec<Self> {
+        let (height, width) = (height.max(1), width.max(1));
+        let corners = (0..self.rows)
+            .step_by(height)
+            .flat_map(|row| (0..self.columns).step_by(width).map(move |column| (row, column)));
+        let block = |(row, column)| Self {
+            // Inside the slice: the block has an element there.
+            data: self.data.wrapping_add(row * self.row_stride + column),
+            rows: height.min(self.rows - row),
+            columns: width.min(self.columns - column),
+            ..self
+        };
+        corners.map(block).collect()
+    }
+
+    /// The same matrix, for a call that takes it.
+    pub fn reborrow(&mut self) -> MatrixMut<'_, T> {
+        MatrixMut { slice: PhantomData, ..*self }
+    }
+
+    /// The rows, from the first on.
+    pub fn rows_mut(&mut self) -> impl Iterator<Item = &mut [T]> {
+        (0..self.rows).map(|row| {
+            let start = self.data.wrapping_add(row * self.row_stride);
+            // SAFETY: the row lies inside the slice, which is borrowed mutably and initialized; the rows do not overlap, and each
+            // is given out once while `self` is borrowed.
+            unsafe { std::slice::from_raw_parts_mut(start, self.columns) }
+        })
     }
 }
 
@@ -151,7 +201,7 @@ fn multiply_rows<T: Real>(
             a.rows,
             b.columns,
             a.columns,
-            out.as_mut_ptr(),
+            out,
             1,
             stride.cast_signed(),
             accumulate,
@@ -244,6 +294,41 @@ mod tests {
         assert_eq!(out.to_vec(), naive(left, right));
         let beyond = Matrix::new(&a, 10).rows(9, 3);
         multiply(beyond, Matrix::new(&b[..10], 1), &mut [], false);
+    }
+
+    #[test]
+    fn blocks_are_the_matrix() {
+        for (rows, columns, stride, height, width) in [
+            (5, 7, 9, 2, 3),
+            (4, 4, 4, 4, 4),
+            (3, 2, 2, 5, 1),
+            (1, 6, 6, 1, 4),
+            (0, 3, 3, 2, 2),
+            (2, 3, 4, 0, 9),
+        ] {
+            let mut data = vec![0.0; rows * stride];
+            let matrix = MatrixMut::strided(&mut data, rows, columns, stride).unwrap();
+            let mut blocks = matrix.blocks(height, width);
+            let (height, width) = (height.max(1), width.max(1));
+            assert_eq!(blocks.len(), rows.div_ceil(height) * columns.div_ceil(width));
+            for (index, block) in blocks.iter_mut().enumerate() {
+                // As is safe for blocks on several threads.
+                std::thread::scope(|scope| {
+                    let mut block = block.reborrow();
+                    scope.spawn(move || {
+                        for row in block.rows_mut() {
+                            row.iter_mut().for_each(|x| *x += 1.0 + index as f64);
+                        }
+                    });
+                });
+            }
+            let across = columns.div_ceil(width);
+            for (place, &x) in data.iter().enumerate() {
+                let (row, column) = (place / stride, place % stride);
+                let block = row / height * across + column / width;
+                assert_eq!(x, if column < columns { 1.0 + block as f64 } else { 0.0 });
+            }
+        }
     }
 
     #[test]
