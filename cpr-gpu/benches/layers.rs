@@ -25,14 +25,11 @@ type Backward = fn(&Tensor) -> Result<GradStore>;
 
 fn main() -> std::result::Result<(), Box<dyn Error>> {
     // Cargo adds `--bench`.
-    let arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let (mut rounds, mut part) = (9, String::new());
-    for argument in arguments {
-        match argument.parse::<usize>() {
-            Ok(number) => rounds = number.max(1),
-            Err(_) => part = argument,
-        }
-    }
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let rounds = arguments.next().unwrap_or_else(|| "9".to_owned());
+    let rounds: usize = rounds.parse().map_err(|_| format!("rounds: {rounds} is no number"))?;
+    let rounds = rounds.max(1);
+    let part = arguments.next().unwrap_or_default();
     println!("forward and backward, f32, {} threads, medians of {rounds} rounds", threads());
     println!("{:<46} {:>10} {:>10} {:>7}", "", "candle", "ours", "ratio");
     for (images, inputs, outputs, size) in [(32, 64, 64, 16), (128, 8, 8, 32)] {
