@@ -37,7 +37,7 @@ fn passes(
     let weights =
         (Tensor::arange(1, count + 1, &Device::Cpu)?.to_dtype(DType::F64)? * 0.7)?.sin()?;
     let weights = weights.reshape(y.shape())?.to_dtype(DType::BF16)?.to_dtype(y.dtype())?;
-    let grads = (&y * weights.to_device(device)?)?.sum_all()?.backward()?;
+    let grads = cpr_gpu::nn::backward(&(&y * weights.to_device(device)?)?.sum_all()?)?;
     let mut all = vec![y];
     all.extend(vars.iter().map(|var| grads.get(var).unwrap().clone()));
     let home = |x: Tensor| x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all();

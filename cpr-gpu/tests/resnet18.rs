@@ -69,7 +69,7 @@ fn computed(dtype: DType) -> Result<Vec<(String, [f64; 6])>> {
     let labels = Tensor::from_iter((0..BATCH as i64).map(|index| 3 * index % 10), &Device::Cpu)?;
     let logits = model.forward(&images, true)?;
     let loss = cross_entropy(&logits, &labels, 0.1)?;
-    let grads = loss.backward()?;
+    let grads = cpr_gpu::nn::backward(&loss)?;
     let mut lines = vec![("logits".to_owned(), sums(&logits)?), ("loss".to_owned(), sums(&loss)?)];
     let named = store.named();
     for (name, var) in named.iter().filter(|(name, _)| !name.contains("running_")) {

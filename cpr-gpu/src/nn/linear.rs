@@ -28,10 +28,10 @@ pub enum Weights {
 
 /// y = x·Wᵀ + b over the last dimension: (…, inputs) to (…, outputs).
 ///
-/// `weight` has the shape that `weights` says, `bias` the shape (outputs).
+/// `weight` has the shape that `weights` says, `bias` the shape (outputs). Of no rows it makes none.
 ///
 /// # Errors
-/// Where the shapes do not fit, or for half precision on the CPU.
+/// Where the shapes do not fit or have no inputs or outputs, or for half precision on the CPU.
 pub fn linear(
     x: &Tensor,
     weight: &Tensor,
@@ -39,11 +39,12 @@ pub fn linear(
     weights: Weights,
 ) -> Result<Tensor> {
     let inputs = x.dim(D::Minus1)?;
+    let fits = |given: usize| given == inputs && weight.elem_count() > 0;
     let (outputs, expected) = match (weights, weight.dims()) {
-        (Weights::OutIn, &[outputs, given]) if given == inputs => (outputs, None),
-        (Weights::InOut, &[given, outputs]) if given == inputs => (outputs, None),
-        (Weights::OutIn, _) => (0, Some(format!("(outputs, {inputs})"))),
-        (Weights::InOut, _) => (0, Some(format!("({inputs}, outputs)"))),
+        (Weights::OutIn, &[outputs, given]) if fits(given) => (outputs, None),
+        (Weights::InOut, &[given, outputs]) if fits(given) => (outputs, None),
+        (Weights::OutIn, _) => (0, Some(format!("(outputs, {inputs}), each at least 1"))),
+        (Weights::InOut, _) => (0, Some(format!("({inputs}, outputs), each at least 1"))),
     };
     if let Some(expected) = expected {
         return Err(shape(LAYER, "weight", weight.shape(), expected));
@@ -204,8 +205,10 @@ impl Linear {
 /// Tasks that a product is cut into, where it is large enough.
 const TASKS: usize = 6;
 
-/// Rows of a task at most. `gemm` lays the right matrix out anew for each task: few tall blocks before many flat ones.
+/// Rows of a task at most, and at least where there are as many. `gemm` lays the right matrix out anew for each task: few tall
+/// blocks before many flat ones.
 const TALLEST: usize = 384;
+const FLATTEST: usize = 96;
 
 /// Columns of a task, where there are as many, are a multiple of this: the width of its inner loop.
 const NARROWEST: usize = 64;
@@ -218,10 +221,12 @@ fn product<T: Element>(
     bias: Option<&[T]>,
 ) -> Vec<T> {
     let mut out = zeros(rows * columns);
-    let bands = rows.div_ceil(TALLEST).max(1);
+    let fewest = rows.div_ceil(TALLEST).max(1);
+    let width = columns.div_ceil(TASKS.div_ceil(fewest)).next_multiple_of(NARROWEST).max(1);
+    let across = columns.div_ceil(width).max(1);
+    // What is too narrow for so many tasks side by side has more of them below each other.
+    let bands = TASKS.div_ceil(across).min(rows / FLATTEST).max(fewest);
     let height = rows.div_ceil(bands).next_multiple_of(16);
-    let width = columns.div_ceil(TASKS.div_ceil(bands)).next_multiple_of(NARROWEST);
-    let across = columns.div_ceil(width.max(1));
     let mut blocks = MatrixMut::new(&mut out, columns).blocks(height, width);
     WORKERS.for_each_item(&mut blocks, |index, out| {
         let (row, column) = (index / across * height, index % across * width);

@@ -58,6 +58,15 @@ fn gradients(
     (y.detach(), grads.collect())
 }
 
+/// The gradients once more, of variables that `layer` gets themselves, by the pass that takes them from the layers.
+fn handed_over(inputs: &[Tensor], layer: impl Fn(&[Tensor]) -> Result<Tensor>) -> Vec<Tensor> {
+    let vars: Vec<Var> =
+        inputs.iter().map(|x| Var::from_tensor(&x.copy().unwrap()).unwrap()).collect();
+    let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let store = crate::nn::backward(&loss(&layer(&tensors).unwrap())).unwrap();
+    vars.iter().map(|var| store.get(var).expect("a gradient").clone()).collect()
+}
+
 /// Compares the gradients by all elements of all inputs with central differences.
 fn check(name: &str, inputs: &[Tensor], layer: impl Fn(&[Tensor]) -> Result<Tensor>) {
     const STEP: f64 = 1e-5;
@@ -92,6 +101,14 @@ fn compare(
         let inputs: Vec<Tensor> = inputs.iter().map(|x| x.to_dtype(dtype).unwrap()).collect();
         let (y, grads) = gradients(&inputs, &layer);
         assert_eq!(y.dtype(), dtype);
+        let handed = handed_over(&inputs, &layer);
+        for (index, (grad, handed)) in grads.iter().zip(&handed).enumerate() {
+            assert_eq!(
+                values(grad),
+                values(handed),
+                "{name} {dtype:?}: gradient {index} handed over"
+            );
+        }
         let error = distance(&y, &expected);
         assert!(error < tolerance, "{name} {dtype:?}: the values differ by {error}");
         for (index, (grad, expected)) in grads.iter().zip(&expected_grads).enumerate() {

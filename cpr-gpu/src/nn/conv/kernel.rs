@@ -27,7 +27,7 @@ pub(super) const GROUPS: usize = 16;
 const ROWS: usize = 16;
 
 /// Elements of the partial weight gradients of all tasks together, at least one of each task aside.
-pub(super) const PARTIALS: usize = 2 << 20;
+const PARTIALS: usize = 2 << 20;
 
 /// The distance of rows of `length` elements, where they are free to lie: a multiple of a large power of two would put
 /// them all into the same lines of the cache.

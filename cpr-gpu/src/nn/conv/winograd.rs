@@ -10,7 +10,8 @@
 //! | gradient of the input | Z = A·dy·Aᵀ, dx = B·dV·Bᵀ | dV = Uᵀ·Z |
 //! | gradient of the weights | dw = Gᵀ·dU·G | dU = Z·Vᵀ |
 //!
-//! Its error in floats is that of the direct sum (constants 1 and ½ alone).
+//! Of finite values its error in floats is that of the direct sum (constants 1 and ½ alone); an infinite one makes NaN of the
+//! four outputs of its tile.
 //!
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, equations 7 and 8.
 
@@ -27,7 +28,7 @@ use self::tiles::{
     output_tiles,
 };
 use super::{
-    kernel::{GROUPS, PARTIALS, spread},
+    kernel::{GROUPS, spread},
     patches::Geometry,
 };
 use crate::nn::{
@@ -44,24 +45,32 @@ const BLOCK: usize = 256 << 10;
 /// Tiles of a block at least, where there are as many: fewer are not worth a product.
 const LEAST: usize = 64;
 
+/// Elements that they may have where a row of tiles or LEAST of them are more than BLOCK.
+const LARGEST: usize = 4 * BLOCK;
+
 /// Inputs and outputs from which on the products are worth the maps.
 const CHANNELS: usize = 16;
 
-/// Groups that the partial weight gradients leave at least, for the threads.
+/// Elements of the partial weight gradients of all groups together: room for PARTS of 128 outputs of 128 inputs.
+const SUMS: usize = 9 << 18;
+
+/// Groups that they leave at least, for the threads.
 const PARTS: usize = 8;
 
 impl Geometry {
     /// Whether this form is for it.
-    pub(super) fn is_winograd(self) -> bool {
+    pub(in crate::nn) fn is_winograd(self) -> bool {
+        let channels = self.inputs + self.outputs;
         self.kernel == [3, 3]
             && self.stride == 1
             && self.inputs.min(self.outputs) >= CHANNELS
-            && self.images > 0
+            && ELEMENTS * channels * self.tile_columns().max(LEAST) <= LARGEST
+            && self.images * self.input_plane() > 0
     }
 
     /// Whether it is for the gradient of the weights too: partial sums of all groups are in memory at the same time.
-    pub(super) fn is_winograd_of_weights(self) -> bool {
-        self.is_winograd() && ELEMENTS * self.outputs * self.inputs * PARTS <= PARTIALS
+    pub(in crate::nn) fn is_winograd_of_weights(self) -> bool {
+        self.is_winograd() && Planes::new(self.outputs, self.inputs).length() * PARTS <= SUMS
     }
 
     /// Rows of tiles in an image.
@@ -125,8 +134,8 @@ impl Planes {
     }
 }
 
-/// What calls leave to one another: of each thread the maps of a block, about BLOCK elements, and the sums of a backward
-/// pass, up to PARTIALS. What they hold is of no meaning.
+/// What calls leave to one another: of each thread the maps of a block, up to LARGEST elements or a little more, and the
+/// sums of a backward pass, up to SUMS. What they hold is of no meaning.
 #[derive(Debug)]
 pub(in crate::nn) struct Scratch<T> {
     buffers: Spare<Buffers<T>>,
@@ -221,7 +230,8 @@ pub(super) fn backward<T: Element>(
     }
     let mut dx = zeros(if of_input { x.len() } else { 0 });
     let (kernels, u) = transformed(g, weight);
-    let parts = if of_weights { PARTIALS / kernels.length() } else { GROUPS };
+    // Whether or not they are asked for: groups, and with them the bits, do not depend on it.
+    let parts = if g.is_winograd_of_weights() { SUMS / kernels.length() } else { GROUPS };
     let group = g.images.div_ceil(parts.clamp(1, GROUPS)).max(1);
     let groups = g.images.div_ceil(group);
     let dweight = T::scratch().sums.lend(|sums| {
@@ -285,8 +295,7 @@ fn backward_group<T: Element>(
 /// The kernels as G·w·Gᵀ.
 fn transformed<T: Element>(g: Geometry, weight: &[T]) -> (Planes, Vec<T>) {
     let planes = Planes::new(g.outputs, g.inputs);
-    let mut u = Vec::new();
-    planes.fit(&mut u);
+    let mut u = zeros(planes.length());
     vectorized!(kernel_tiles(weight, &mut u, planes));
     (planes, u)
 }

@@ -1,6 +1,6 @@
 //! Convolution and max pooling.
 
-use candle_core::Tensor;
+use candle_core::{Shape, Tensor};
 
 use super::{check, compare, random};
 use crate::nn::{
@@ -98,26 +98,32 @@ fn large_convolutions() {
 /// side, rows of one image and several images in a block, gradients of the weights in it and not.
 #[test]
 fn convolutions_in_winograds_form() {
-    for (x, outputs, padding) in [
-        ([2, 16, 5, 5], 16, 1),
-        ([1, 17, 3, 4], 16, 0),
-        ([1, 16, 1, 1], 18, 1),
-        ([1, 16, 1, 2], 16, 2),
-        ([3, 16, 4, 3], 17, 3),
-        ([2, 16, 9, 18], 16, 1),
-        ([2, 16, 7, 35], 16, 1),
-        ([2, 16, 31, 64], 16, 2),
-        ([1, 18, 150, 31], 20, 1),
-        ([35, 16, 8, 8], 24, 1),
-        ([4, 192, 4, 6], 192, 1),
+    for (x, outputs, padding, of_weights) in [
+        ([2, 16, 5, 5], 16, 1, true),
+        ([1, 17, 3, 4], 16, 0, true),
+        ([1, 16, 1, 1], 18, 1, true),
+        ([1, 16, 1, 2], 16, 2, true),
+        ([3, 16, 4, 3], 17, 3, true),
+        ([2, 16, 9, 18], 16, 1, true),
+        ([2, 16, 7, 35], 16, 1, true),
+        ([2, 16, 31, 64], 16, 2, true),
+        ([1, 18, 150, 31], 20, 1, true),
+        ([35, 16, 8, 8], 24, 1, true),
+        // Groups of two images, and blocks that begin in the middle of one and end in the other.
+        ([17, 16, 8, 84], 112, 1, true),
+        ([9, 128, 3, 4], 128, 1, true),
+        ([4, 192, 4, 6], 192, 1, false),
     ] {
         let weight = [outputs, x[1], 3, 3];
         let inputs = inputs(x, weight).map(|x| (x * 0.1).unwrap());
         let conv = Conv { stride: 1, padding };
         let name = format!("{x:?} {weight:?} {conv:?}");
+        let geometry = Geometry::new(inputs[0].shape(), inputs[1].shape(), conv).unwrap();
+        assert!(geometry.is_winograd(), "{name}");
+        assert_eq!(geometry.is_winograd_of_weights(), of_weights, "{name}");
         let upstream = |x: &[Tensor]| x[0].conv2d(&x[1], padding, 1, 1, 1);
         compare(&name, &inputs, |x| conv2d(&x[0], &x[1], conv), upstream);
-        if x.iter().product::<usize>() < 200 {
+        if x.iter().product::<usize>() < 210 {
             check(&name, &inputs, |x| conv2d(&x[0], &x[1], conv));
         }
     }
@@ -126,8 +132,8 @@ fn convolutions_in_winograds_form() {
 /// Each gradient is the same where the other is not asked for.
 #[test]
 fn gradients_of_a_convolution_alone() {
-    for channels in [4, 16] {
-        let [x, weight] = inputs([3, channels, 6, 6], [channels, channels, 3, 3]);
+    for (images, channels, size) in [(3, 4, 6), (3, 16, 6), (32, 128, 8)] {
+        let [x, weight] = inputs([images, channels, size, size], [channels, channels, 3, 3]);
         let conv = Conv { stride: 1, padding: 1 };
         let (_, both) =
             super::gradients(&[x.clone(), weight.clone()], |x| conv2d(&x[0], &x[1], conv));
@@ -140,6 +146,28 @@ fn gradients_of_a_convolution_alone() {
     }
 }
 
+/// What Winograd's form is not for: other kernels and strides, few channels, more than its buffers may hold, no elements.
+#[test]
+fn what_is_not_winograds() {
+    let is = |x: [usize; 4], weight: [usize; 4], stride: usize, padding: usize| {
+        let conv = Conv { stride, padding };
+        Geometry::new(&Shape::from(&x), &Shape::from(&weight), conv).unwrap().is_winograd()
+    };
+    assert!(is([1, 16, 8, 8], [16, 16, 3, 3], 1, 1));
+    assert!(!is([1, 16, 8, 8], [16, 16, 3, 3], 2, 1));
+    assert!(!is([1, 16, 8, 8], [16, 16, 1, 3], 1, 1));
+    assert!(!is([1, 15, 8, 8], [16, 15, 3, 3], 1, 1));
+    assert!(!is([1, 16, 8, 8], [15, 16, 3, 3], 1, 1));
+    assert!(is([1, 512, 4, 4], [512, 512, 3, 3], 1, 1));
+    assert!(!is([1, 512, 8, 2048], [512, 512, 3, 3], 1, 1));
+    assert!(!is([0, 16, 8, 8], [16, 16, 3, 3], 1, 1));
+    let inputs = inputs([1, 16, 0, 5], [16, 16, 3, 3]);
+    let (y, grads) =
+        super::gradients(&inputs, |x| conv2d(&x[0], &x[1], Conv { stride: 1, padding: 2 }));
+    assert_eq!(y.dims(), [1, 16, 2, 7]);
+    assert!(super::values(&y).iter().chain(&super::values(&grads[1])).all(|&x| x == 0.0));
+}
+
 #[test]
 fn convolution_refuses_what_does_not_fit() {
     let [x, weight] = inputs([1, 2, 3, 3], [1, 3, 3, 3]);
@@ -149,6 +177,9 @@ fn convolution_refuses_what_does_not_fit() {
     let message = conv2d(&x, &weight, Conv::default()).unwrap_err().to_string();
     assert!(message.contains("holds a kernel of 4×4"), "{message}");
     assert!(conv2d(&x, &weight, Conv { stride: 0, padding: 1 }).is_err());
+    let [x, weight] = inputs([1, 0, 3, 3], [1, 0, 3, 3]);
+    let message = conv2d(&x, &weight, Conv::default()).unwrap_err().to_string();
+    assert!(message.contains("each at least 1"), "{message}");
 }
 
 #[test]

@@ -138,21 +138,25 @@ fn batch_norm_after_a_convolution() {
         let parts = |norm: &BatchNorm, x: &[Tensor], train| {
             norm.forward_t(&conv2d(&x[0], &x[1], conv)?, train)
         };
-        for (dtype, train) in [DType::F32, DType::F64].map(|t| [(t, true), (t, false)]).concat() {
+        for dtype in [DType::F32, DType::F64] {
             let inputs = inputs.clone().map(|x| x.to_dtype(dtype).unwrap());
-            let (y, grads) = gradients(&inputs, |x| whole(&batch_norm(&x[2], &x[3]), x, train));
+            let (y, grads) = gradients(&inputs, |x| whole(&batch_norm(&x[2], &x[3]), x, true));
             let (expected, expected_grads) =
-                gradients(&inputs, |x| parts(&batch_norm(&x[2], &x[3]), x, train));
+                gradients(&inputs, |x| parts(&batch_norm(&x[2], &x[3]), x, true));
             assert_eq!(values(&y), values(&expected));
             for (grad, expected) in grads.iter().zip(&expected_grads) {
                 assert_eq!(values(grad), values(expected), "{channels} channels, {dtype:?}");
             }
             let norms = [(); 2].map(|()| batch_norm(&inputs[2], &inputs[3]));
-            whole(&norms[0], &inputs, train).unwrap();
-            parts(&norms[1], &inputs, train).unwrap();
+            whole(&norms[0], &inputs, true).unwrap();
+            parts(&norms[1], &inputs, true).unwrap();
             let [(mean, variance), expected] = norms.each_ref().map(BatchNorm::running);
             assert_eq!(values(mean), values(expected.0));
             assert_eq!(values(variance), values(expected.1));
+            // By the running statistics that training has left.
+            let [y, expected] =
+                [&norms[0], &norms[1]].map(|norm| whole(norm, &inputs, false).unwrap());
+            assert_eq!(values(&y), values(&expected));
         }
         check("both", &inputs, |x| whole(&batch_norm(&x[2], &x[3]), x, true));
     }
@@ -173,9 +177,14 @@ fn batch_norm_refuses_what_has_no_variance() {
 
 #[test]
 fn linear_maps() {
-    for (shape, outputs) in
-        [(&[3, 5][..], 4), (&[2, 3, 7], 1), (&[1, 1], 3), (&[70, 3], 67), (&[300, 3], 1100)]
-    {
+    for (shape, outputs) in [
+        (&[3, 5][..], 4),
+        (&[2, 3, 7], 1),
+        (&[1, 1], 3),
+        (&[70, 3], 67),
+        (&[300, 3], 1100),
+        (&[400, 5], 200),
+    ] {
         let inputs = *shape.last().unwrap();
         for (weights, dims) in
             [(Weights::OutIn, [outputs, inputs]), (Weights::InOut, [inputs, outputs])]
@@ -193,6 +202,16 @@ fn linear_maps() {
     let (x, weight) = (random(1, &[2, 3], 1.0), random(2, &[4, 2], 1.0));
     let message = linear(&x, &weight, None, Weights::OutIn).unwrap_err().to_string();
     assert!(message.contains("it must be (outputs, 3)"), "{message}");
+    // No rows.
+    let none = [random(1, &[0, 3], 1.0), random(2, &[2, 3], 1.0)];
+    let (y, grads) = gradients(&none, |x| linear(&x[0], &x[1], None, Weights::OutIn));
+    assert_eq!((y.dims(), grads[0].dims()), (&[0, 2][..], &[0, 3][..]));
+    assert_eq!(values(&grads[1]), [0.0; 6]);
+    for (x, weight) in [([3, 0], [4, 0]), ([3, 5], [0, 5])] {
+        let (x, weight) = (random(1, &x, 1.0), random(2, &weight, 1.0));
+        let message = linear(&x, &weight, None, Weights::OutIn).unwrap_err().to_string();
+        assert!(message.contains("each at least 1"), "{message}");
+    }
     assert!(
         linear(&x, &random(2, &[3, 4], 1.0), Some(&random(3, &[3], 1.0)), Weights::InOut).is_err()
     );

@@ -36,8 +36,15 @@ fn network(x: &[Tensor]) -> Result<Tensor> {
 /// Winograd's form, in as many groups of images as there can be.
 #[test]
 fn any_number_of_threads_of_a_wide_convolution() {
-    let inputs = [single(1, &[20, 16, 8, 8]), single(2, &[24, 16, 3, 3])];
+    let inputs = [single(1, &[32, 16, 8, 8]), single(2, &[24, 16, 3, 3])];
     same_for_any_number(|| bits(&inputs, |x| conv2d(&x[0], &x[1], Conv { stride: 1, padding: 1 })));
+}
+
+/// Products that are cut across rows and columns.
+#[test]
+fn any_number_of_threads_of_a_large_linear_map() {
+    let inputs = [single(1, &[400, 70]), single(2, &[200, 70]), single(3, &[200])];
+    same_for_any_number(|| bits(&inputs, |x| linear(&x[0], &x[1], Some(&x[2]), Weights::OutIn)));
 }
 
 #[test]

@@ -90,6 +90,8 @@ pub struct MatrixMut<'a, T> {
 
 // SAFETY: it is the only way to its elements, as a `&mut [T]` is.
 unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
+// SAFETY: through a shared reference nothing of it can be read or written.
+unsafe impl<T: Sync> Sync for MatrixMut<'_, T> {}
 
 impl<'a, T: Real> MatrixMut<'a, T> {
     /// The rows of a slice, each `columns` long; an incomplete last row is left out.
@@ -195,6 +197,8 @@ fn multiply_rows<T: Real>(
     // unless it is empty: `new` and `strided` make it so, and the others keep it. So every read lies
     // inside the two slices, and every write inside that of `out`, whose rows do not overlap, by the
     // same rule; it is initialized and borrowed mutably. The callers have checked that the sizes fit.
+    // Between the rows of `out` may lie what another thread writes: `gemm` touches the elements of the product alone, as it
+    // must for its own threads, which write blocks of one matrix side by side.
     // `Real` is sealed: T is f32 or f64, which `gemm` supports.
     unsafe {
         gemm::gemm(
@@ -305,29 +309,51 @@ mod tests {
             (1, 6, 6, 1, 4),
             (0, 3, 3, 2, 2),
             (2, 3, 4, 0, 9),
+            (2, 0, 3, 1, 1),
         ] {
             let mut data = vec![0.0; rows * stride];
             let matrix = MatrixMut::strided(&mut data, rows, columns, stride).unwrap();
             let mut blocks = matrix.blocks(height, width);
             let (height, width) = (height.max(1), width.max(1));
             assert_eq!(blocks.len(), rows.div_ceil(height) * columns.div_ceil(width));
-            for (index, block) in blocks.iter_mut().enumerate() {
-                // As is safe for blocks on several threads.
-                std::thread::scope(|scope| {
-                    let mut block = block.reborrow();
+            std::thread::scope(|scope| {
+                for (index, block) in blocks.iter_mut().enumerate() {
                     scope.spawn(move || {
                         for row in block.rows_mut() {
                             row.iter_mut().for_each(|x| *x += 1.0 + index as f64);
                         }
                     });
-                });
-            }
+                }
+            });
             let across = columns.div_ceil(width);
             for (place, &x) in data.iter().enumerate() {
                 let (row, column) = (place / stride, place % stride);
                 let block = row / height * across + column / width;
                 assert_eq!(x, if column < columns { 1.0 + block as f64 } else { 0.0 });
             }
+        }
+    }
+
+    /// Blocks of one matrix, with ragged edges, at the same time.
+    #[test]
+    fn products_of_blocks_side_by_side() {
+        let (rows, columns, inner) = (150, 203, 40);
+        let (a, b) = (numbers(rows * inner, 1), numbers(inner * columns, 2));
+        let (left, right) = (Matrix::new(&a, inner), Matrix::new(&b, columns));
+        let expected = naive(left, right);
+        for (height, width) in [(37, 29), (150, 11), (7, 203), (64, 64)] {
+            let mut out = vec![f64::NAN; rows * columns];
+            let mut blocks = MatrixMut::new(&mut out, columns).blocks(height, width);
+            let across = columns.div_ceil(width);
+            crate::parallel::Workers::new(4.try_into().unwrap()).unwrap().for_each_item(
+                &mut blocks,
+                |index, block| {
+                    let (row, column) = (index / across * height, index % across * width);
+                    let (a, b) = (left.rows(row, height), right.columns(column, width));
+                    multiply_into(a, b, block.reborrow(), false);
+                },
+            );
+            assert_eq!(out, expected);
         }
     }
 
