@@ -15,6 +15,7 @@
 //!
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, equations 7 and 8.
 
+mod lines;
 mod maps;
 mod tiles;
 
@@ -23,9 +24,12 @@ use std::ops::Range;
 use cpr_core::Real;
 use cpr_host::model::layers::linear::{Matrix, MatrixMut, multiply_into};
 
-use self::tiles::{
-    Lines, grad_tiles, input_tiles, input_tiles_transposed, kernel_tiles, kernel_tiles_transposed,
-    output_tiles,
+use self::{
+    lines::Lines,
+    tiles::{
+        grad_tiles, input_tiles, input_tiles_transposed, kernel_tiles, kernel_tiles_transposed,
+        output_tiles,
+    },
 };
 use super::{
     kernel::{GROUPS, spread},
