@@ -108,10 +108,7 @@ impl CustomOp2 for ConvOp {
             // Of the images themselves nobody wants a gradient.
             let asked = [x.track_op(), weight.track_op()];
             let [dx, dweight] = WORKERS.run(|| gradients(geometry, x_, w_, g_, asked));
-            let tensor = |values: Option<Vec<T>>, of: &Tensor| {
-                values.map_or(Ok(None), |values| gradient(values, of))
-            };
-            Ok((tensor(dx, x)?, tensor(dweight, weight)?))
+            Ok((gradient(dx, x)?, gradient(dweight, weight)?))
         })
     }
 }

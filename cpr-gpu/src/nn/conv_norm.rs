@@ -122,10 +122,7 @@ impl CustomOp3 for ConvNorm {
                 dscale.extend(dshift);
                 (conv::gradients(geometry, x_, w_, &dy, asked), dscale)
             });
-            let tensor = |values: Option<Vec<T>>, of: &Tensor| {
-                values.map_or(Ok(None), |values| gradient(values, of))
-            };
-            Ok((tensor(dx, x)?, tensor(dweight, weight)?, gradient(daffine, affine)?))
+            Ok((gradient(dx, x)?, gradient(dweight, weight)?, gradient(daffine, affine)?))
         })
     }
 }

@@ -176,8 +176,12 @@ pub(super) fn output<T: Element>(values: Vec<T>, shape: &Shape) -> (CpuStorage, 
     (T::to_cpu_storage_owned(values), shape.clone())
 }
 
-/// What a backward pass on the CPU returns for an argument, of its gradient in its shape.
-pub(super) fn gradient<T: Element>(values: Vec<T>, argument: &Tensor) -> Result<Option<Tensor>> {
+/// What a backward pass on the CPU returns for an argument, of its gradient in its shape if there is one.
+pub(super) fn gradient<T: Element>(
+    values: impl Into<Option<Vec<T>>>,
+    argument: &Tensor,
+) -> Result<Option<Tensor>> {
+    let Some(values) = values.into() else { return Ok(None) };
     handed(argument, Tensor::from_vec(values, argument.shape(), &Device::Cpu)?)
 }
 

@@ -144,8 +144,8 @@ impl CustomOp3 for LayerNormOp {
                 Held::new(&grad).slice()?,
                 self.eps,
             );
-            let dbias = if bias.track_op() { gradient(dbias, bias)? } else { None };
-            Ok((gradient(dx, x)?, gradient(dweight, weight)?, dbias))
+            let dbias = bias.track_op().then_some(dbias);
+            Ok((gradient(dx, x)?, gradient(dweight, weight)?, gradient(dbias, bias)?))
         })
     }
 }

@@ -146,10 +146,7 @@ impl CustomOp3 for Linear {
                     dbias = Some(column_sums(g_, outputs));
                 }
             });
-            let tensor = |values: Option<Vec<T>>, of: &Tensor| {
-                values.map_or(Ok(None), |values| gradient(values, of))
-            };
-            Ok((tensor(dx, x)?, tensor(dweight, weight)?, tensor(dbias, bias)?))
+            Ok((gradient(dx, x)?, gradient(dweight, weight)?, gradient(dbias, bias)?))
         })
     }
 }

@@ -10,8 +10,8 @@
 //! | gradient of the input | Z = A·dy·Aᵀ, dx = B·dV·Bᵀ | dV = Uᵀ·Z |
 //! | gradient of the weights | dw = Gᵀ·dU·G | dU = Z·Vᵀ |
 //!
-//! Of finite values its error in floats is that of the direct sum (constants 1 and ½ alone); an infinite one makes NaN of the
-//! four outputs of its tile.
+//! Its error in floats is that of the direct sum (constants 1 and ½ alone), but for values near overflow: of an infinite one
+//! the outputs of its tiles may be NaN.
 //!
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, equations 7 and 8.
 
@@ -22,7 +22,10 @@ mod tiles;
 use std::ops::Range;
 
 use cpr_core::Real;
-use cpr_host::model::layers::linear::{Matrix, MatrixMut, multiply_into};
+use cpr_host::model::layers::{
+    linear::{Matrix, MatrixMut, multiply_into},
+    vector,
+};
 
 use self::{
     lines::Lines,
@@ -153,16 +156,10 @@ impl<T> Scratch<T> {
 }
 
 /// The maps of a task beside its operands.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Buffers<T> {
     of_inputs: Vec<T>,
     of_outputs: Vec<T>,
-}
-
-impl<T> Default for Buffers<T> {
-    fn default() -> Self {
-        Self { of_inputs: Vec::new(), of_outputs: Vec::new() }
-    }
 }
 
 impl<T: Element> Buffers<T> {
@@ -311,7 +308,7 @@ fn weight_gradient<T: Element>(g: Geometry, planes: Planes, parts: &mut [T]) -> 
         for other in others.chunks_exact(planes.length()) {
             let other = &other[element * planes.apart..];
             // What lies between the rows is added too: it is of no meaning, and nobody reads it.
-            vectorized!(sum.iter_mut().zip(other).for_each(|(sum, &part)| *sum += part));
+            vectorized!(vector::add(sum, other));
         }
     });
     let mut dweight = zeros(g.outputs * g.patch());
