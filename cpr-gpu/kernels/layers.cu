@@ -134,32 +134,80 @@ HD void chacha8(const u32 (&key)[8], u64 block, u32 (&out)[16]) {
     for (u32 i = 0; i < 16; ++i) out[i] += start[i];
 }
 
+/// Neighbours that move as one.
+template <class S>
+struct alignas(16) Line {
+    static constexpr u32 COUNT = 16 / sizeof(S);
+    S v[COUNT];
+};
+
+/// What is dropped of 16 elements.
+struct Drop {
+    u32 random[16], below;
+    float scale;
+
+    HD float operator()(u32 i, float x) const { return random[i] < below ? 0.0f : x * scale; }
+};
+
 /// The mask of nn::dropout, 16 elements a thread: x, y (may be x), elements, elements of a part, threshold, scale, the key.
+///
+/// Of zeros alone, as causal attention has them, no mask is drawn: they stay.
 template <class S>
 __device__ void dropout_block(const Words& w) {
     const S* x = array<const S>(w, 0);
     S* y = array<S>(w, 1);
-    const u64 count = w.at[2], part = w.at[3], blocks = (part + 15) / 16;
-    const u32 below = (u32)w.at[4];
-    const float scale = real(w, 5);
+    const u64 count = w.at[2], part = w.at[3];
+    // No tensor has 2^32 elements, and divisions of 64 bits are long.
+    const u32 blocks = (u32)((part + 15) / 16);
+    Drop drop;
+    drop.below = (u32)w.at[4];
+    drop.scale = real(w, 5);
     THREADS {
-        const u64 index = ((u64)blockIdx.x * BLOCK + threadIdx.x) / blocks;
-        const u64 block = ((u64)blockIdx.x * BLOCK + threadIdx.x) % blocks;
-        const u64 first = index * part + block * 16;
+        const u32 number = blockIdx.x * BLOCK + threadIdx.x, index = number / blocks, block = number % blocks;
+        const u64 first = index * part + (u64)block * 16;
         if (first < count) {
-            u32 key[8], random[16];
+            u32 key[8];
 #pragma unroll
             for (u32 i = 0; i < 4; ++i) {
                 key[2 * i] = (u32)w.at[6 + i];
                 key[2 * i + 1] = (u32)(w.at[6 + i] >> 32);
             }
-            key[6] |= (u32)index; // the low half of the part's number
-            chacha8(key, block, random);
-            u64 left = part - block * 16;
+            key[6] |= index; // the low half of the part's number
+            u64 left = part - (u64)block * 16;
             if (left > count - first) left = count - first;
+            if (left >= 16 && ((u64)(x + first) | (u64)(y + first)) % 16 == 0) {
+                constexpr u32 LINES = 16 / Line<S>::COUNT;
+                Line<S> lines[LINES];
+                bool is_zero = true;
 #pragma unroll
-            for (u32 i = 0; i < 16; ++i) {
-                if (i < left) put(y, first + i, random[i] < below ? 0.0f : get(x, first + i) * scale);
+                for (u32 line = 0; line < LINES; ++line) {
+                    lines[line] = ((const Line<S>*)(x + first))[line];
+#pragma unroll
+                    for (u32 i = 0; i < Line<S>::COUNT; ++i) {
+                        is_zero = is_zero && bits<u32>(get(lines[line].v, i)) == 0;
+                    }
+                }
+                if (!is_zero) {
+                    chacha8(key, block, drop.random);
+#pragma unroll
+                    for (u32 line = 0; line < LINES; ++line) {
+#pragma unroll
+                        for (u32 i = 0; i < Line<S>::COUNT; ++i) {
+                            put(lines[line].v, i,
+                                drop(line * Line<S>::COUNT + i, get(lines[line].v, i)));
+                        }
+                    }
+                }
+#pragma unroll
+                for (u32 line = 0; line < LINES; ++line) {
+                    ((Line<S>*)(y + first))[line] = lines[line];
+                }
+            } else {
+                chacha8(key, block, drop.random);
+#pragma unroll
+                for (u32 i = 0; i < 16; ++i) {
+                    if (i < left) put(y, first + i, drop(i, get(x, first + i)));
+                }
             }
         }
     }

@@ -257,31 +257,44 @@ fn causal_softmax() {
     });
 }
 
+/// Elements of a part of the layer's mask.
+const PART: usize = 4096;
+
 /// The CPU's generator is another one's work (`rand_chacha`): masks must be equal.
 #[test]
 fn dropout_has_the_masks_of_the_cpu() {
     each(|emulator| {
         let draw = Draw { seed: 0x1234_5678_9abc_def0, step: 0x0fed_cba9_8765_4321 };
-        let (p, layer, part) = (0.3, 7, 4096_usize);
-        for count in [1, 15, 4096, 9001] {
-            let x = emulator.noise(3, count);
-            let below = (p * f64::from(2_u32).powi(32)).floor();
-            let key = [draw.seed, 3, draw.step, u64::from(layer) << 32].map(Number);
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "in 0..2³²"
-            )]
-            let below = Number(below as u64);
-            let counts = [Number(count as u64), Number(part as u64), below, Real(1.0 / (1.0 - p))];
-            let words = [&[In(&x), Out(count)][..], &counts, &key].concat();
+        let (p, layer) = (0.3, 7);
+        let below = (p * f64::from(2_u32).powi(32)).floor();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in 0..2³²")]
+        let below = below as u64;
+        let key = [draw.seed, 3, draw.step, u64::from(layer) << 32].map(Number);
+        // Whole parts, an end within one, and rows whose lines of bf16 begin between two multiples of 16 bytes.
+        for (count, part) in
+            [(1, PART), (15, PART), (4096, PART), (9001, PART), (350, 100), (300, 32)]
+        {
+            let mut x = emulator.noise(3, count);
+            for zero in x.iter_mut().skip(64).take(50) {
+                *zero = 0.0;
+            }
+            let counts = [count as u64, part as u64, below].map(Number);
+            let scale = [Real(1.0 / (1.0 - p))];
+            let words = [&[In(&x), Out(count)][..], &counts, &scale, &key].concat();
             let blocks = (count.div_ceil(part) * part.div_ceil(16)).div_ceil(256);
             let [found] = &emulator.run("dropout", blocks, &words)[..] else { panic!() };
-            let expected = dropout(var(&x, &[count]).as_tensor(), p, draw, layer).unwrap();
-            emulator.near(found, &expected, "what is left");
-            let expected = expected.to_vec1::<f32>().unwrap();
+            // The layer has parts of one length; the mask of a shorter part is the beginning of that of a longer one.
+            let mut apart = Vec::new();
+            for row in x.chunks(part) {
+                apart.extend(row.iter().copied().chain(std::iter::repeat_n(1.0, PART - row.len())));
+            }
+            let y = dropout(var(&apart, &[apart.len()]).as_tensor(), p, draw, layer).unwrap();
+            let y = y.to_vec1::<f32>().unwrap();
+            let rows = y.chunks(PART).zip(x.chunks(part)).flat_map(|(y, x)| &y[..x.len()]);
+            let expected: Vec<f32> = rows.copied().collect();
+            emulator.near(found, &var(&expected, &[count]), "what is left");
             let dropped = |values: &[f32]| values.iter().map(|x| *x == 0.0).collect::<Vec<_>>();
-            assert_eq!(dropped(found), dropped(&expected), "{count} elements");
+            assert_eq!(dropped(found), dropped(&expected), "{count} elements in parts of {part}");
         }
     });
 }
