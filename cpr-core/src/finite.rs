@@ -4,7 +4,7 @@ use crate::{
     dispatch::{self, Kernel},
     real::Real,
     reduce::LANES,
-    streams::{self, LEAD, TURN},
+    streams::{self, TURN},
 };
 
 /// Elements of one turn in the loop: a sum for each.
@@ -19,12 +19,13 @@ impl<T: Real> Kernel for AllFinite<'_, T> {
     #[inline(always)]
     fn run(self) -> bool {
         let Self(mut values) = self;
+        let lead = streams::lead();
         let mut sums = [T::ZERO; WIDTH];
         let mut streams = streams::cut(&mut values, WIDTH);
         for _ in 0..streams[0].len() / WIDTH {
             for stream in &mut streams {
                 let Some(part) = stream.split_off(..WIDTH) else { continue };
-                dispatch::prefetch_beyond(part, LEAD);
+                dispatch::prefetch_beyond(part, lead);
                 add(&mut sums, part);
             }
         }
