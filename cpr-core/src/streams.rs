@@ -15,7 +15,7 @@ pub(crate) fn lead() -> usize {
     if crate::dispatch::gains_ahead() { 256 } else { 0 }
 }
 
-/// The length of each stream: whole turns, and none where the loop cannot ask ahead.
+/// The length of each stream: whole turns, and none off x86-64 or without std. Where the processor is not to ask, the streams stay.
 const fn length(elements: usize, turn: usize) -> usize {
     if crate::dispatch::ASKS_AHEAD { elements / (STREAMS * turn) * turn } else { 0 }
 }

@@ -151,7 +151,8 @@ struct Drop {
 
 /// The mask of nn::dropout, 16 elements a thread: x, y (may be x), elements, elements of a part, threshold, scale, the key.
 ///
-/// Of zeros alone, as causal attention has them, no mask is drawn: they stay.
+/// Of sixteen zeros in whole lines, as causal attention has them, no mask is drawn: dropped or kept they are 0 (not −0, which counts
+/// as no zero here).
 template <class S>
 __device__ void dropout_block(const Words& w) {
     const S* x = array<const S>(w, 0);
