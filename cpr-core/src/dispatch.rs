@@ -80,28 +80,32 @@ pub(crate) const ASKS_AHEAD: bool = cfg!(all(feature = "std", target_arch = "x86
 #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
 const LINE: usize = 64;
 
-/// How many elements in front of a loop over streams its prefetch reads: half a page; 0 where it is not to ask.
+/// How many elements in front of a loop over streams its prefetch reads: half a page.
 ///
 /// The processor's own prefetcher starts anew at every page of every stream, and is in step only after some lines. From 1 to
 /// 3 KiB made no difference.
-pub(crate) fn lead<T: Real>() -> usize {
-    if gains_ahead() { 2048 / size_of::<T>() } else { 0 }
+pub(crate) const fn half_page<T: Real>() -> usize {
+    2048 / size_of::<T>()
 }
 
-/// Whether loops are to ask on this processor: on Intel's. Measured are one Xeon, which gains, and one AMD Zen 4, where a step of
-/// Adam on one thread takes 17 % longer with it, and more at other distances or into the second cache. Others do not ask.
-pub(crate) fn gains_ahead() -> bool {
+/// `lead` on a processor whose loops are to ask: Intel's; 0 on others.
+///
+/// Measured are one Xeon, which gains, and one AMD Zen 4, where a step of Adam on one thread takes 17 % longer with it, and more at
+/// other distances or into the second cache. Inlined, so that a loop knows the two leads that there are.
+#[inline(always)]
+pub(crate) fn where_it_gains(lead: usize) -> usize {
+    if is_intel() { lead } else { 0 }
+}
+
+fn is_intel() -> bool {
     #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
     {
-        use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
-        /// 0 until it is known; then 1 for no, 2 for yes.
-        static KNOWN: AtomicU8 = AtomicU8::new(0);
-        if KNOWN.load(Relaxed) == 0 {
+        static IS_INTEL: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        *IS_INTEL.get_or_init(|| {
             let vendor = core::arch::x86_64::__cpuid(0);
             let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
-            KNOWN.store(if name.as_flattened() == b"GenuineIntel" { 2 } else { 1 }, Relaxed);
-        }
-        KNOWN.load(Relaxed) == 2
+            name.as_flattened() == b"GenuineIntel"
+        })
     }
     #[cfg(not(all(feature = "std", target_arch = "x86_64", not(miri))))]
     false

@@ -4,7 +4,7 @@ use crate::{
     dispatch::{self, Kernel},
     real::Real,
     reduce::LANES,
-    streams::{self, TURN},
+    streams::{self, LEAD, TURN},
 };
 
 /// Elements of one turn in the loop: a sum for each.
@@ -19,7 +19,7 @@ impl<T: Real> Kernel for AllFinite<'_, T> {
     #[inline(always)]
     fn run(self) -> bool {
         let Self(mut values) = self;
-        let lead = streams::lead();
+        let lead = dispatch::where_it_gains(LEAD);
         let mut sums = [T::ZERO; WIDTH];
         let mut streams = streams::cut(&mut values, WIDTH);
         for _ in 0..streams[0].len() / WIDTH {

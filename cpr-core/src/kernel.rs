@@ -10,7 +10,7 @@ use crate::{
     shard::Shard,
     shrink::{Shrink, Unmoved},
     statistic::{Observed, Statistic},
-    streams,
+    streams::{self, LEAD},
 };
 
 /// Elements of a strip where the base step alone comes before the measure: what both read stays in the first cache.
@@ -67,7 +67,7 @@ where
         let Self { base, shrink, observer, mut lanes, shard } = self;
         let Shard { theta, grad, moments } = shard;
         let rules = (base, shrink);
-        let lead = dispatch::lead::<T>();
+        let lead = dispatch::where_it_gains(dispatch::half_page::<T>());
         let mut stopped = 0u64;
 
         let (thetas, theta_tail) = theta.as_chunks_mut::<LANES>();
@@ -246,7 +246,7 @@ impl<T: Real, B: BaseRule<T, M>, const M: usize> Kernel for Finish<'_, T, B, M> 
     #[inline(always)]
     fn run(self) {
         let Self { base, mut before, mut theta, mut moments } = self;
-        let lead = if dispatch::gains_ahead() { STRIP } else { 0 };
+        let lead = dispatch::where_it_gains(STRIP);
         // Cut as `Parts` does, not by `chunks`, in which a panic may stay.
         loop {
             let length = theta.len().min(PART);
@@ -349,7 +349,7 @@ impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
     #[inline(always)]
     fn run(self) -> u64 {
         let Self { shrink, mut theta } = self;
-        let lead = streams::lead();
+        let lead = dispatch::where_it_gains(LEAD);
         let mut stopped = 0;
         let mut streams = streams::cut_mut(&mut theta, S::TURN);
         for _ in 0..streams[0].len() / S::TURN {

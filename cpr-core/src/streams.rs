@@ -9,11 +9,9 @@ pub(crate) const STREAMS: usize = 8;
 /// Elements that a loop takes of each in turn.
 pub(crate) const TURN: usize = 64;
 
-/// How many elements in front of a loop its prefetch reads: less than [`lead`](crate::dispatch::lead), for there are more streams; 0
-/// where it is not to ask. At a stream's end that is the next stream's beginning, which has been worked on already.
-pub(crate) fn lead() -> usize {
-    if crate::dispatch::gains_ahead() { 256 } else { 0 }
-}
+/// How many elements in front of a loop its prefetch reads: less than [`half_page`](crate::dispatch::half_page), for there are more
+/// streams. At a stream's end that is the next stream's beginning, which has been worked on already.
+pub(crate) const LEAD: usize = 256;
 
 /// The length of each stream: whole turns, and none off x86-64 or without std. Where the processor is not to ask, the streams stay.
 const fn length(elements: usize, turn: usize) -> usize {
