@@ -4,8 +4,8 @@ use crate::real::Real;
 
 /// A loop over slices, written once and compiled for each instruction set.
 ///
-/// `run` is inlined into each shell. It uses no fused multiply-add and no reordering, so that every shell gives the
-/// same bits.
+/// `run` is inlined into each shell. It uses no reordering, and no fused multiply-add but of an exact product, so that every
+/// shell gives the same bits.
 pub(crate) trait Kernel {
     /// What the loop gives back.
     type Output;
@@ -21,7 +21,7 @@ pub(crate) trait Kernel {
 pub enum Level {
     /// What the crate was compiled for.
     Baseline,
-    /// AVX2 on x86-64.
+    /// AVX2 and FMA on x86-64.
     Avx2,
     /// AVX-512 F, BW, DQ and VL on x86-64.
     Avx512,
@@ -39,14 +39,21 @@ impl Level {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("fma")
             {
                 return Self::Avx512;
             }
-            if is_x86_feature_detected!("avx2") {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 return Self::Avx2;
             }
         }
         Self::Baseline
+    }
+
+    /// Whether a fused multiply-add is one operation here. At the baseline it may be a call.
+    #[inline]
+    pub(crate) fn fuses(self) -> bool {
+        self >= Self::Avx2
     }
 }
 
@@ -138,13 +145,13 @@ fn prefetch_line(address: *const u8) {
 }
 
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }
 
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }

@@ -18,7 +18,7 @@ const WIDE_STRIP: usize = 2 * STRIP;
 
 /// The base step, block by block, with a correction that is short enough to go along, and the measure of what is written
 /// where the registers hold its sums too.
-struct Step<'a, T: Real, B, S, O: Observer<T>, const M: usize> {
+struct Step<'a, T: Real, B, S, O: Observer<T>, const M: usize, const FUSE: bool> {
     base: B,
     shrink: S,
     observer: O,
@@ -26,34 +26,66 @@ struct Step<'a, T: Real, B, S, O: Observer<T>, const M: usize> {
     shard: Shard<'a, T, M>,
 }
 
-impl<'a, T: Real, B, S, const M: usize> Step<'a, T, B, S, Unobserved, M> {
+impl<'a, T: Real, B, S, const M: usize> Step<'a, T, B, S, Unobserved, M, false> {
     /// Without a measure.
     const fn alone(base: B, shrink: S, shard: Shard<'a, T, M>) -> Self {
         Self { base, shrink, observer: Unobserved, lanes: (), shard }
     }
 }
 
-impl<T, B, S, O, const M: usize> Step<'_, T, B, S, O, M>
+/// What the loop over blocks holds.
+struct Blocks<T: Real, B, S, O: Observer<T>, const M: usize, const FUSE: bool> {
+    base: B,
+    shrink: S,
+    observer: O,
+    lanes: O::Lanes,
+    lead: usize,
+    stopped: u64,
+}
+
+impl<T, B, S, O, const M: usize, const FUSE: bool> Blocks<T, B, S, O, M, FUSE>
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
     O: Observer<T>,
 {
+    /// One block of `count` elements, in place.
     #[inline(always)]
-    fn block(
-        (base, shrink): (B, S),
-        theta: &mut [T; LANES],
-        grad: &[T; LANES],
-        moments: &mut [[T; LANES]; M],
-    ) -> u32 {
+    fn step(&mut self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]) {
         let before = *theta;
-        base.block(theta, grad, moments);
-        shrink.block(&before, theta)
+        self.base.block(theta, grad, moments);
+        self.stopped += u64::from(self.shrink.block(&before, theta));
+    }
+
+    /// One block of the streams; `stored` are its M moments.
+    #[inline(always)]
+    fn run(&mut self, theta: &mut [T; LANES], grad: &[T; LANES], stored: &mut [&mut [T; LANES]]) {
+        if const { M == 0 } {
+            // So short a body LLVM takes for several blocks at once, gathers what belongs together and scatters it:
+            // three times the instructions.
+            core::hint::black_box(&*theta);
+        }
+        dispatch::prefetch_beyond(theta, self.lead);
+        dispatch::prefetch_beyond(grad, self.lead);
+        let mut local = [[T::ZERO; LANES]; M];
+        for (local, stored) in local.iter_mut().zip(&*stored) {
+            if const { !B::FINISHES } {
+                dispatch::prefetch_beyond(*stored, self.lead);
+            }
+            *local = **stored;
+        }
+        let mut block = *theta;
+        self.step(&mut block, grad, &mut local);
+        *theta = block;
+        self.observer.add::<FUSE>(&mut self.lanes, &block, LANES);
+        for (local, stored) in local.iter().zip(stored) {
+            **stored = *local;
+        }
     }
 }
 
-impl<T, B, S, O, const M: usize> Kernel for Step<'_, T, B, S, O, M>
+impl<T, B, S, O, const M: usize, const FUSE: bool> Kernel for Step<'_, T, B, S, O, M, FUSE>
 where
     T: Real,
     B: BaseRule<T, M>,
@@ -64,11 +96,11 @@ where
 
     #[inline(always)]
     fn run(self) -> (u64, O::Lanes) {
-        let Self { base, shrink, observer, mut lanes, shard } = self;
+        let Self { base, shrink, observer, lanes, shard } = self;
         let Shard { theta, grad, moments } = shard;
-        let rules = (base, shrink);
         let lead = dispatch::where_it_gains(dispatch::half_page::<T>());
-        let mut stopped = 0u64;
+        let mut blocks =
+            Blocks::<_, _, _, _, M, FUSE> { base, shrink, observer, lanes, lead, stopped: 0 };
 
         let (thetas, theta_tail) = theta.as_chunks_mut::<LANES>();
         let (grads, grad_tail) = grad.as_chunks::<LANES>();
@@ -79,37 +111,36 @@ where
             if let Some(slot) = tails.next() {
                 *slot = tail;
             }
-            blocks.iter_mut()
+            blocks
         });
 
-        for (theta, grad) in thetas.iter_mut().zip(grads) {
-            if const { M == 0 } {
-                // So short a body LLVM takes for several blocks at once, gathers what belongs together and scatters it:
-                // three times the instructions.
-                core::hint::black_box(&*theta);
-            }
-            // Each with a test of its own: with one for all of them LLVM made half as many instructions again of the loop.
-            dispatch::prefetch_beyond(theta, lead);
-            dispatch::prefetch_beyond(grad, lead);
-            let stored = rows.each_mut().map(Iterator::next);
-            let mut local = [[T::ZERO; LANES]; M];
-            for (local, stored) in local.iter_mut().zip(&stored) {
-                if let Some(stored) = stored {
-                    if const { !B::FINISHES } {
-                        dispatch::prefetch_beyond(*stored, lead);
-                    }
-                    *local = **stored;
+        // Zipped, slices are known to have one length: the loop has one counter and tests no slice of its own. By `for`, for
+        // what `for_each` calls is compiled without the instruction set of this level.
+        let both = thetas.iter_mut().zip(grads);
+        match rows.as_mut_slice() {
+            [] => {
+                for (theta, grad) in both {
+                    blocks.run(theta, grad, &mut []);
                 }
             }
-            let mut block = *theta;
-            stopped += u64::from(Self::block(rules, &mut block, grad, &mut local));
-            *theta = block;
-            observer.add(&mut lanes, &block, LANES);
-            for (local, stored) in local.iter().zip(stored) {
-                if let Some(stored) = stored {
-                    *stored = *local;
+            [m] => {
+                for ((theta, grad), m) in both.zip(&mut **m) {
+                    blocks.run(theta, grad, &mut [m]);
                 }
             }
+            [m, v] => {
+                for (((theta, grad), m), v) in both.zip(&mut **m).zip(&mut **v) {
+                    blocks.run(theta, grad, &mut [m, v]);
+                }
+            }
+            [m, v, top] => {
+                for ((((theta, grad), m), v), top) in
+                    both.zip(&mut **m).zip(&mut **v).zip(&mut **top)
+                {
+                    blocks.run(theta, grad, &mut [m, v, top]);
+                }
+            }
+            _ => {}
         }
 
         if !theta_tail.is_empty() {
@@ -117,14 +148,14 @@ where
             let grad = padded(grad_tail);
             let mut local = moment_tails.each_ref().map(|tail| padded(tail));
             // A padding element is 0 with gradient 0: no correction carries it through zero.
-            stopped += u64::from(Self::block(rules, &mut block, &grad, &mut local));
+            blocks.step(&mut block, &grad, &mut local);
             unpad(&block, theta_tail);
-            observer.add(&mut lanes, &block, theta_tail.len());
+            blocks.observer.add::<FUSE>(&mut blocks.lanes, &block, theta_tail.len());
             for (local, tail) in local.iter().zip(moment_tails) {
                 unpad(local, tail);
             }
         }
-        (stopped, lanes)
+        (blocks.stopped, blocks.lanes)
     }
 }
 
@@ -169,16 +200,17 @@ where
         let mut copy = [T::ZERO; STRIP];
         for mut strip in shard.cut::<STRIP>() {
             stopped += long_step(level, (base, shrink), &mut copy, strip.reborrow());
-            lanes = dispatch::run_at(level, Add { observer, lanes, theta: strip.theta });
+            lanes = add(level, observer, lanes, strip.theta);
         }
     } else if !O::OBSERVES || (O::FEW_LANES && level == Level::Avx512) {
-        let step = Step { base, shrink, observer, lanes, shard };
+        // Where nothing is observed there is nothing to fuse.
+        let step = Step::<_, _, _, _, M, true> { base, shrink, observer, lanes, shard };
         (stopped, lanes) = dispatch::run_at(level, step);
     } else {
         for mut strip in shard.cut::<WIDE_STRIP>() {
             let step = Step::alone(base, shrink, strip.reborrow());
             stopped += dispatch::run_at(level, step).0;
-            lanes = dispatch::run_at(level, Add { observer, lanes, theta: strip.theta });
+            lanes = add(level, observer, lanes, strip.theta);
         }
     }
     Observed { statistic: observer.fold(lanes, count), stopped }
@@ -280,8 +312,23 @@ impl<T: Real, S: Shrink<T>> Kernel for CorrectFrom<'_, T, S> {
     }
 }
 
+/// Adds the measure of a strip.
+#[inline]
+fn add<T: Real, O: Observer<T>>(
+    level: Level,
+    observer: O,
+    lanes: O::Lanes,
+    theta: &[T],
+) -> O::Lanes {
+    if level.fuses() {
+        dispatch::run_at(level, Add::<_, _, true> { observer, lanes, theta })
+    } else {
+        dispatch::run_at(level, Add::<_, _, false> { observer, lanes, theta })
+    }
+}
+
 /// The measure of a strip, added.
-struct Add<'a, T, O: Observer<T>>
+struct Add<'a, T, O: Observer<T>, const FUSE: bool>
 where
     T: Real,
 {
@@ -290,14 +337,14 @@ where
     theta: &'a [T],
 }
 
-impl<T: Real, O: Observer<T>> Kernel for Add<'_, T, O> {
+impl<T: Real, O: Observer<T>, const FUSE: bool> Kernel for Add<'_, T, O, FUSE> {
     type Output = O::Lanes;
 
     #[inline(always)]
     fn run(self) -> O::Lanes {
         let mut lanes = self.lanes;
         for strip in self.theta.chunks(STRIP) {
-            self.observer.add_strip(&mut lanes, strip);
+            self.observer.add_strip::<FUSE>(&mut lanes, strip);
         }
         lanes
     }
@@ -325,7 +372,7 @@ impl<T: Real, O: Observer<T>> Kernel for Measure<'_, T, O> {
     fn run(self) -> Statistic {
         let mut lanes = self.observer.begin();
         for strip in self.theta.chunks(STRIP) {
-            self.observer.add_strip(&mut lanes, strip);
+            self.observer.add_strip::<false>(&mut lanes, strip);
         }
         self.observer.fold(lanes, self.theta.len() as u64)
     }

@@ -20,18 +20,20 @@ pub(crate) trait Observer<T: Real>: Copy {
     /// Sums of nothing.
     fn begin(self) -> Self::Lanes;
 
-    /// Adds the first `used` elements of a block, element i to lane i.
-    fn add(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize);
+    /// Adds the first `used` elements of a block, element i to lane i; the same bits whether it may fuse or not.
+    ///
+    /// FUSE is for levels that [fuse](crate::dispatch::Level::fuses).
+    fn add<const FUSE: bool>(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize);
 
     /// Adds a strip of at most [`STRIP`] elements that begins at lane 0.
     #[inline(always)]
-    fn add_strip(self, lanes: &mut Self::Lanes, strip: &[T]) {
+    fn add_strip<const FUSE: bool>(self, lanes: &mut Self::Lanes, strip: &[T]) {
         let (blocks, tail) = strip.as_chunks::<LANES>();
         for block in blocks {
-            self.add(lanes, block, LANES);
+            self.add::<FUSE>(lanes, block, LANES);
         }
         if !tail.is_empty() {
-            self.add(lanes, &padded(tail), tail.len());
+            self.add::<FUSE>(lanes, &padded(tail), tail.len());
         }
     }
 
@@ -54,9 +56,28 @@ pub(crate) fn padded<T: Real>(tail: &[T]) -> [T; LANES] {
 }
 
 /// What one element adds to a sum.
-pub(crate) trait Term<T>: Copy {
+pub(crate) trait Term<T: Real>: Copy {
     /// The term, exact or rounded once, in f64.
     fn of(self, element: T) -> f64;
+
+    /// Adds the terms of the first `used` elements of a block, element i to lane i.
+    #[inline(always)]
+    fn add(self, lanes: &mut [f64; LANES], block: &[T; LANES], used: usize) {
+        // Terms first, then lanes: loops over local arrays, the form that LLVM turns into whole vectors.
+        let mut terms = [0.0; LANES];
+        for (i, (term, &element)) in terms.iter_mut().zip(block).enumerate() {
+            *term = if i < used { self.of(element) } else { 0.0 };
+        }
+        for (lane, term) in lanes.iter_mut().zip(terms) {
+            *lane += term;
+        }
+    }
+
+    /// [`add`](Self::add), to the bit, where a fused multiply-add is one operation.
+    #[inline(always)]
+    fn add_fused(self, lanes: &mut [f64; LANES], block: &[T; LANES], used: usize) {
+        self.add(lanes, block, used);
+    }
 }
 
 /// Measures nothing.
@@ -72,7 +93,7 @@ impl<T: Real> Observer<T> for Unobserved {
     fn begin(self) {}
 
     #[inline(always)]
-    fn add(self, _lanes: &mut (), _block: &[T; LANES], _used: usize) {}
+    fn add<const FUSE: bool>(self, _lanes: &mut (), _block: &[T; LANES], _used: usize) {}
 
     #[inline(always)]
     fn fold(self, _lanes: (), count: u64) -> Statistic {
@@ -95,14 +116,11 @@ impl<T: Real, F: Term<T>> Observer<T> for SumOf<F> {
     }
 
     #[inline(always)]
-    fn add(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize) {
-        // Terms first, then lanes: loops over local arrays, the form that LLVM turns into whole vectors.
-        let mut terms = [0.0; LANES];
-        for (i, (term, &element)) in terms.iter_mut().zip(block).enumerate() {
-            *term = if i < used { self.0.of(element) } else { 0.0 };
-        }
-        for (lane, term) in lanes.iter_mut().zip(terms) {
-            *lane += term;
+    fn add<const FUSE: bool>(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize) {
+        if const { FUSE } {
+            self.0.add_fused(lanes, block, used);
+        } else {
+            self.0.add(lanes, block, used);
         }
     }
 
@@ -136,7 +154,7 @@ impl<T: Real> Observer<T> for MomentsOf {
     }
 
     #[inline(always)]
-    fn add(self, lanes: &mut MomentLanes, block: &[T; LANES], used: usize) {
+    fn add<const FUSE: bool>(self, lanes: &mut MomentLanes, block: &[T; LANES], used: usize) {
         let origin = match lanes.origin {
             Some(origin) => origin,
             None => block[0].to_f64(),
@@ -182,8 +200,8 @@ impl<T: Real> Observer<T> for MagnitudesOf {
     }
 
     #[inline(always)]
-    fn add(self, lanes: &mut MomentLanes, block: &[T; LANES], used: usize) {
-        MomentsOf.add(lanes, &block.map(T::abs), used);
+    fn add<const FUSE: bool>(self, lanes: &mut MomentLanes, block: &[T; LANES], used: usize) {
+        Observer::<T>::add::<FUSE>(MomentsOf, lanes, &block.map(T::abs), used);
     }
 
     #[inline(always)]

@@ -31,6 +31,9 @@ mod sealed {
     /// The stages of xᵃ: each type has its own polynomials.
     #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
     pub trait Sealed: Sized {
+        /// Whether the square of every value is exact in `f64`.
+        #[doc(hidden)]
+        const SQUARES_ARE_EXACT: bool;
         #[doc(hidden)]
         fn logarithm(self) -> [Self; 2];
         #[doc(hidden)]
@@ -44,6 +47,9 @@ mod sealed {
 
 #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
 impl sealed::Sealed for f32 {
+    // Twice 24 bits are at most 53, and the exponents have room.
+    const SQUARES_ARE_EXACT: bool = true;
+
     #[inline(always)]
     fn logarithm(self) -> [Self; 2] {
         power::logarithm_single(self)
@@ -67,6 +73,8 @@ impl sealed::Sealed for f32 {
 
 #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
 impl sealed::Sealed for f64 {
+    const SQUARES_ARE_EXACT: bool = false;
+
     #[inline(always)]
     fn logarithm(self) -> [Self; 2] {
         power::logarithm_double(self)
@@ -116,6 +124,19 @@ impl Real for f64 {
     fn to_f64(self) -> f64 {
         self
     }
+}
+
+/// `sum` + x², x a value of `T`: in one operation where that cannot change a bit, for x² is exact then and the sum is rounded
+/// once either way.
+///
+/// For loops of a level that has the operation; elsewhere it would be a call.
+#[inline(always)]
+pub(crate) fn add_square<T: Real>(sum: f64, x: f64) -> f64 {
+    #[cfg(feature = "std")]
+    if const { T::SQUARES_ARE_EXACT } {
+        return x.mul_add(x, sum);
+    }
+    sum + x * x
 }
 
 /// A count as `f64`: exact up to 2⁵³, the nearest value beyond.
@@ -192,4 +213,27 @@ pub(crate) const fn powers_of_two_single(shifted: f32) -> (f32, f32) {
 #[inline(always)]
 pub(crate) const fn leading_bits<const DROPPED: u32>(value: f64) -> f64 {
     f64::from_bits(value.to_bits() & (u64::MAX << DROPPED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// x of every exponent, subnormal ones included, into sums from far below x² to far above it.
+    #[test]
+    fn a_square_is_added_to_the_bit() {
+        for pattern in (0..u32::MAX - 0x9e37_79b9).step_by(0x0012_3457) {
+            let single = f32::from_bits(pattern);
+            let double = f64::from_bits(u64::from(pattern) << 32 | u64::from(!pattern));
+            for scale in [1e-20, 1e-3, 1.0, 3.0, 1e12] {
+                let x = f64::from(single);
+                let sum = x * x * scale;
+                let (fused, separate) = (add_square::<f32>(sum, x), sum + x * x);
+                assert!(fused == separate || fused.is_nan() && separate.is_nan(), "{single:e}");
+                let sum = double * double * scale;
+                let (fused, separate) = (add_square::<f64>(sum, double), sum + double * double);
+                assert!(fused == separate || fused.is_nan() && separate.is_nan(), "{double:e}");
+            }
+        }
+    }
 }

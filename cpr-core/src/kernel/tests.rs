@@ -10,7 +10,7 @@ use crate::{
     },
     dispatch::Level,
     observer::{MagnitudesOf, MomentsOf, SumOf},
-    regularizer::Huber,
+    regularizer::{Huber, Squares},
     shrink::{
         ClipStep, HuberProxStep, PowerStep, ProximalPullStep, PullStep, ScaleStep, SignStep,
         SoftThresholdStep, Unmoved,
@@ -87,6 +87,9 @@ fn all<T: Real>() {
     let step = Base::<T, 2>::at(&adam, 3, 1e-2);
     let huber = SumOf(Huber::new(0.1).unwrap());
     alike::<T, _, _, _, 2>((step, Unmoved, Unobserved));
+    alike::<T, _, _, _, 2>((step, Unmoved, SumOf(Squares)));
+    alike::<T, _, _, _, 2>((step, PullStep::of(0.1, 0.0), SumOf(Squares)));
+    alike::<T, _, _, _, 2>((step, SignStep::of(0.05, true), SumOf(Squares)));
     alike::<T, _, _, _, 2>((step, PullStep::of(0.1, 0.02), MomentsOf));
     alike::<T, _, _, _, 2>((step, ProximalPullStep(PullStep::of(0.1, 0.02)), MomentsOf));
     alike::<T, _, _, _, 2>((step, ScaleStep::of(0.3, 0.02), MomentsOf));

@@ -8,7 +8,8 @@ use crate::{
     correction::Correction,
     kernel,
     observer::{SumOf, Term},
-    real::Real,
+    real::{Real, add_square},
+    reduce::LANES,
     shard::Shard,
     shrink::{ProximalPullStep, PullStep, ScaleStep, Unmoved},
     statistic::{Observed, Statistic},
@@ -21,14 +22,26 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct L2;
 
+/// What an element adds to Σθ².
 #[derive(Clone, Copy, Debug)]
-struct Squares;
+pub(crate) struct Squares;
 
 impl<T: Real> Term<T> for Squares {
     #[inline(always)]
     fn of(self, element: T) -> f64 {
         let x = element.to_f64();
         x * x
+    }
+
+    #[inline(always)]
+    fn add_fused(self, lanes: &mut [f64; LANES], block: &[T; LANES], used: usize) {
+        let mut elements = [0.0; LANES];
+        for (i, (x, &element)) in elements.iter_mut().zip(block).enumerate() {
+            *x = if i < used { element.to_f64() } else { 0.0 };
+        }
+        for (lane, x) in lanes.iter_mut().zip(elements) {
+            *lane = add_square::<T>(*lane, x);
+        }
     }
 }
 

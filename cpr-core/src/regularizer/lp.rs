@@ -73,12 +73,12 @@ impl<T: Real> Observer<T> for Powers {
     }
 
     #[inline(always)]
-    fn add(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize) {
-        self.add_strip(lanes, &block[..used.min(LANES)]);
+    fn add<const FUSE: bool>(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize) {
+        self.add_strip::<FUSE>(lanes, &block[..used.min(LANES)]);
     }
 
     #[inline(always)]
-    fn add_strip(self, lanes: &mut Self::Lanes, strip: &[T]) {
+    fn add_strip<const FUSE: bool>(self, lanes: &mut Self::Lanes, strip: &[T]) {
         self.0.choose(AddPowers { lanes, strip });
     }
 
@@ -102,7 +102,7 @@ impl<T: Real> ForEachPower for AddPowers<'_, T> {
         let mut powers = Part::new();
         for part in self.strip.chunks(PART) {
             let powers = powers.raised(power, part.iter().copied().map(Real::to_f64));
-            Observer::<f64>::add_strip(SumOf(Plain), self.lanes, powers);
+            Observer::<f64>::add_strip::<false>(SumOf(Plain), self.lanes, powers);
         }
     }
 }

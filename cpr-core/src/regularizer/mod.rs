@@ -17,6 +17,8 @@ mod l2;
 mod lp;
 mod std;
 
+#[cfg(test)]
+pub(crate) use self::l2::Squares;
 pub use self::{any::AnyRegularizer, huber::Huber, l1::L1, l2::L2, lp::Lp, std::Std};
 
 use crate::{
