@@ -23,7 +23,7 @@ use serde::Serialize;
 pub use self::{interval::Interval, shapes::Shapes, variant::Variant};
 use crate::{
     optim::{OptimError, Optimizer},
-    pages,
+    pages::Buffer,
     parallel::Workers,
     param::{Grouping, LayoutError, ParamLayout},
 };
@@ -136,9 +136,9 @@ enum Lane {
 
 /// What all of them work on.
 struct Memory {
-    theta: Vec<f32>,
-    grads: Vec<f32>,
-    moments: [Vec<f32>; 2],
+    theta: Buffer<f32>,
+    grads: Buffer<f32>,
+    moments: [Buffer<f32>; 2],
 }
 
 impl Lane {
@@ -287,12 +287,12 @@ fn values(layout: &ParamLayout) -> Memory {
     // The fractional parts of multiples of the golden ratio fill (0, 1) evenly.
     let golden = 0x9e37_79b9_u32;
     let unit = |i: u32| f32::from_bits(0x3f80_0000 | (i.wrapping_mul(golden) >> 9)) - 1.5;
-    let [mut theta, mut grads] = [pages::zeros(layout.len()), pages::zeros(layout.len())];
-    for ((theta, grad), i) in theta.iter_mut().zip(&mut grads).zip(1_u32..) {
+    let [mut theta, mut grads] = [Buffer::zeros(layout.len()), Buffer::zeros(layout.len())];
+    for ((theta, grad), i) in theta.iter_mut().zip(grads.iter_mut()).zip(1_u32..) {
         *theta = 0.07 * unit(i);
         *grad = 0.03 * unit(i.rotate_left(7));
     }
-    Memory { theta, grads, moments: [pages::zeros(layout.len()), pages::zeros(layout.len())] }
+    Memory { theta, grads, moments: [Buffer::zeros(layout.len()), Buffer::zeros(layout.len())] }
 }
 
 impl Table {

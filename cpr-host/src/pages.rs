@@ -1,8 +1,18 @@
-//! Large buffers on huge pages, where the system gives them.
+//! Large buffers: on huge pages where the system gives them, and apart from each other.
 //!
 //! An optimizer step streams through every byte of its buffers once, and has to find each page anew. Systems with
-//! transparent huge pages set to `madvise` give pages of 2 MB to whoever asks before the memory is first touched. This is
+//! transparent huge pages set to `madvise` give pages of 2 MB to whoever asks before the memory is first touched. [`zeros`] is
 //! that question.
+//!
+//! Large allocations all begin at the same place in their page. A step then writes θ\[i\] and reads g\[i\], m\[i\], v\[i\] at
+//! addresses that differ in their high bits alone, which caches and load units that look at the low bits first take for one
+//! another: on an AMD Zen 4 a step of GPT-2 small took 1.4 times as long in a third of all processes. A [`Buffer`] begins at a place
+//! of its own, at a cache line.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use cpr_core::Real;
 
@@ -23,6 +33,69 @@ pub fn zeros<T: Real>(elements: usize) -> Vec<T> {
         ask(&mut buffer);
     }
     buffer
+}
+
+/// Bytes whose address a processor may take for the whole of it: a page, on all that are known.
+const PAGE: usize = 4096;
+
+/// How far apart buffers begin in their page: thirteen cache lines, so that 64 buffers share no line of it.
+const APART: usize = 13 * 64;
+
+/// Elements of a step's stream, of a length that stays: a slice that knows where it begins in its page.
+///
+/// Where that is changes how long a step takes, and nothing else.
+///
+/// ```
+/// use cpr_host::pages::Buffer;
+/// let mut moments = Buffer::<f32>::zeros(1000);
+/// moments[3] = 1.0;
+/// assert_eq!(moments.iter().sum::<f32>(), 1.0);
+/// assert_eq!(Buffer::from(&moments[..4]).to_vec(), [0.0, 0.0, 0.0, 1.0]);
+/// ```
+#[derive(Debug)]
+pub struct Buffer<T> {
+    storage: Vec<T>,
+    start: usize,
+    len: usize,
+}
+
+impl<T: Real> Buffer<T> {
+    /// `elements` zeros; of a page and more, apart from other buffers; of 4 MB and more, on huge pages where there are any.
+    #[must_use]
+    pub fn zeros(elements: usize) -> Self {
+        static BUFFERS: AtomicUsize = AtomicUsize::new(1);
+        if elements < PAGE / size_of::<T>() {
+            return Self { storage: zeros(elements), start: 0, len: elements };
+        }
+        // Up to a page to reach the next one, and less than a page from there.
+        let storage: Vec<T> = zeros(elements + 2 * PAGE / size_of::<T>());
+        let place = BUFFERS.fetch_add(1, Ordering::Relaxed).wrapping_mul(APART) % PAGE;
+        let behind = storage.as_ptr().addr() % PAGE;
+        let start = ((PAGE - behind) % PAGE + place) / size_of::<T>();
+        Self { storage, start, len: elements }
+    }
+}
+
+impl<T: Real> From<&[T]> for Buffer<T> {
+    fn from(values: &[T]) -> Self {
+        let mut buffer = Self::zeros(values.len());
+        buffer.copy_from_slice(values);
+        buffer
+    }
+}
+
+impl<T> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.storage[self.start..][..self.len]
+    }
+}
+
+impl<T> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.storage[self.start..][..self.len]
+    }
 }
 
 /// Asks for huge pages below `buffer`. Where the system has none, or refuses, everything stays as it is.
@@ -61,6 +134,29 @@ mod tests {
             assert!(buffer.iter().all(|&x| x.to_bits() == 0));
             buffer.fill(1.0);
             assert!(buffer.iter().all(|&x| x == 1.0));
+        }
+    }
+
+    #[test]
+    fn buffers_of_a_page_and_more_begin_at_lines_of_their_own() {
+        for elements in [PAGE / 4, 50_000, LEAST_BYTES / 4 + 1] {
+            let buffers: [Buffer<f32>; 8] = std::array::from_fn(|_| Buffer::zeros(elements));
+            let places = buffers.each_ref().map(|buffer| buffer.as_ptr().addr() % PAGE);
+            for (index, place) in places.iter().enumerate() {
+                assert_eq!(place % 64, 0);
+                assert!(!places[..index].contains(place), "{places:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn buffers_of_every_length_hold_what_is_written() {
+        for elements in [0, 1, PAGE / 8 - 1, PAGE / 8, PAGE / 8 + 1, 12_345] {
+            let values: Vec<f64> = (0..elements).map(|i| i as f64).collect();
+            let mut buffer = Buffer::from(values.as_slice());
+            assert_eq!(buffer.to_vec(), values);
+            buffer.fill(-1.0);
+            assert!(buffer.iter().all(|&x| x == -1.0) && buffer.len() == elements);
         }
     }
 }

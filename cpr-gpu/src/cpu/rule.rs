@@ -5,7 +5,7 @@ use cpr_core::{
     base::{self, AdaDecay, AmosState, BaseRule, ScaleDecay},
     base_step,
 };
-use cpr_host::parallel::Workers;
+use cpr_host::{pages::Buffer, parallel::Workers};
 
 use super::{
     gradient::Source,
@@ -16,14 +16,14 @@ use crate::group::Base;
 /// A base rule with the moments that it keeps.
 #[derive(Debug)]
 pub(super) enum Rule<T> {
-    Sgd(base::Sgd, [Vec<T>; 0]),
-    Momentum(base::Momentum, [Vec<T>; 1]),
-    Adam(base::Adam, [Vec<T>; 2]),
-    AmsGrad(base::AmsGrad, [Vec<T>; 3]),
-    DecayedAdam(base::Decayed<base::Adam>, [Vec<T>; 2]),
-    DecayedAmsGrad(base::Decayed<base::AmsGrad>, [Vec<T>; 3]),
-    Amos(Amos, [Vec<T>; 0]),
-    AmosMomentum(Amos, [Vec<T>; 1]),
+    Sgd(base::Sgd, [Buffer<T>; 0]),
+    Momentum(base::Momentum, [Buffer<T>; 1]),
+    Adam(base::Adam, [Buffer<T>; 2]),
+    AmsGrad(base::AmsGrad, [Buffer<T>; 3]),
+    DecayedAdam(base::Decayed<base::Adam>, [Buffer<T>; 2]),
+    DecayedAmsGrad(base::Decayed<base::AmsGrad>, [Buffer<T>; 3]),
+    Amos(Amos, [Buffer<T>; 0]),
+    AmosMomentum(Amos, [Buffer<T>; 1]),
 }
 
 /// Amos of one parameter: its rule, its scale η, its v and b.
@@ -45,8 +45,8 @@ impl Amos {
 
 impl<T: Real> Rule<T> {
     pub(super) fn new(base: Base, elements: usize) -> Self {
-        fn zeros<T: Real, const M: usize>(elements: usize) -> [Vec<T>; M] {
-            std::array::from_fn(|_| cpr_host::pages::zeros(elements))
+        fn zeros<T: Real, const M: usize>(elements: usize) -> [Buffer<T>; M] {
+            std::array::from_fn(|_| Buffer::zeros(elements))
         }
         match base {
             Base::Sgd(rule) => Self::Sgd(rule, zeros(elements)),
@@ -65,7 +65,7 @@ impl<T: Real> Rule<T> {
         }
     }
 
-    pub(super) fn moments(&self) -> &[Vec<T>] {
+    pub(super) fn moments(&self) -> &[Buffer<T>] {
         match self {
             Self::Sgd(_, moments) | Self::Amos(_, moments) => moments,
             Self::Momentum(_, moments) | Self::AmosMomentum(_, moments) => moments,
@@ -74,7 +74,7 @@ impl<T: Real> Rule<T> {
         }
     }
 
-    pub(super) fn moments_mut(&mut self) -> &mut [Vec<T>] {
+    pub(super) fn moments_mut(&mut self) -> &mut [Buffer<T>] {
         match self {
             Self::Sgd(_, moments) | Self::Amos(_, moments) => moments,
             Self::Momentum(_, moments) | Self::AmosMomentum(_, moments) => moments,
@@ -135,7 +135,7 @@ fn decaying<T, G, B, const M: usize>(
     rule: &B,
     theta: &mut [T],
     grads: &[G],
-    moments: &mut [Vec<T>; M],
+    moments: &mut [Buffer<T>; M],
     step: Step<'_>,
 ) where
     T: Real,
@@ -156,7 +156,7 @@ fn phases<T, G, S, const M: usize>(
     base: &S,
     theta: &mut [T],
     grads: &[G],
-    moments: &mut [Vec<T>; M],
+    moments: &mut [Buffer<T>; M],
     step: Step<'_>,
 ) where
     T: Real,
@@ -164,7 +164,7 @@ fn phases<T, G, S, const M: usize>(
     S: BaseRule<T, M> + Sync,
 {
     let Step { workers, lr, scale, constraint, observed, .. } = step;
-    let moments = moments.each_mut().map(Vec::as_mut_slice);
+    let moments = moments.each_mut().map(|moment| &mut **moment);
     let part = Part { theta: &mut *theta, grads, moments, observed: &mut *observed };
     let Some(constraint) = constraint else {
         passes::first(workers, part, scale, &|shard| {

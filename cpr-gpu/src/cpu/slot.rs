@@ -7,7 +7,7 @@ use cpr_core::{
     AnyRegularizer, CHUNK, Constraint, L2, Merge, Observed, Pairwise, Real, Statistic,
     base::magnitudes, measure,
 };
-use cpr_host::{optim::DecayRule, parallel::Workers};
+use cpr_host::{optim::DecayRule, pages::Buffer, parallel::Workers};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use super::{
@@ -153,15 +153,15 @@ impl Slot {
         let (theta, moments) = match &self.state {
             State::F32(rule) => (
                 Values::F32(self.var.flatten_all()?.to_vec1()?),
-                rule.moments().iter().cloned().map(Values::F32).collect(),
+                rule.moments().iter().map(|moment| Values::F32(moment.to_vec())).collect(),
             ),
             State::F64(rule) => (
                 Values::F64(self.var.flatten_all()?.to_vec1()?),
-                rule.moments().iter().cloned().map(Values::F64).collect(),
+                rule.moments().iter().map(|moment| Values::F64(moment.to_vec())).collect(),
             ),
             State::Half(rule, masters) => (
                 Values::F32(masters.clone()),
-                rule.moments().iter().cloned().map(Values::F32).collect(),
+                rule.moments().iter().map(|moment| Values::F32(moment.to_vec())).collect(),
             ),
         };
         let amos = self.amos().map(|own| own.state);
@@ -179,10 +179,10 @@ impl Slot {
         for (index, moment) in moments.into_iter().enumerate() {
             match (&mut self.state, moment) {
                 (State::F32(rule) | State::Half(rule, _), Values::F32(values)) => {
-                    replace(rule.moments_mut(), index, values);
+                    replace(rule.moments_mut(), index, &values);
                 }
                 (State::F64(rule), Values::F64(values)) => {
-                    replace(rule.moments_mut(), index, values);
+                    replace(rule.moments_mut(), index, &values);
                 }
                 _ => return Err(unexpected(self.var.dtype())),
             }
@@ -260,11 +260,11 @@ fn masters(var: &Var) -> candle_core::Result<Vec<f32>> {
     var.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
 }
 
-fn replace<T>(moments: &mut [Vec<T>], index: usize, values: Vec<T>) {
+fn replace<T: Copy>(moments: &mut [Buffer<T>], index: usize, values: &[T]) {
     if let Some(moment) = moments.get_mut(index)
         && moment.len() == values.len()
     {
-        *moment = values;
+        moment.copy_from_slice(values);
     }
 }
 

@@ -47,7 +47,7 @@ fn apart(flags: &str) -> (f64, f64) {
     let config = config(flags, &place);
     let mut host = HostGrokking::new(config.keys.clone()).unwrap();
     let mut candle = Grokking::new(config.clone()).unwrap();
-    assert_eq!(theta(candle.weights()), host.weights().theta, "the same start");
+    assert_eq!(theta(candle.weights()), host.weights().theta.to_vec(), "the same start");
     let mut largest = 0.0_f64;
     for step in 1..=100_u32 {
         // As a schedule of the decay would.

@@ -1,7 +1,7 @@
 //! A plain loop over the seven streams of Adam, with next to no arithmetic: what memory gives to a loop that leaves asking
 //! ahead to the processor.
 
-use crate::parallel::Workers;
+use crate::{pages::Buffer, parallel::Workers};
 
 /// Elements that one task takes, as many as a task of the optimizer.
 const GRAIN: usize = 6 * cpr_core::CHUNK;
@@ -11,7 +11,7 @@ pub(super) fn step(
     workers: &Workers,
     theta: &mut [f32],
     grads: &[f32],
-    [first, second]: &mut [Vec<f32>; 2],
+    [first, second]: &mut [Buffer<f32>; 2],
 ) {
     workers.run(|| divide(workers, theta, grads, first, second));
 }

@@ -107,7 +107,7 @@ impl Experiment for Classify {
         let model = Mlp::new(&widths)?;
         let seed = config.run.seed;
         let (layout, theta) = (model.layout().clone(), model.init(seed));
-        let weights = FlatWeights::new(&config.run, &config.optim, layout, theta)?;
+        let weights = FlatWeights::new(&config.run, &config.optim, layout, &theta)?;
         let at_least_one = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         let batches =
             Batches::new(at_least_one(data.train.len()), at_least_one(config.batch), seed);

@@ -12,6 +12,7 @@ use crate::{
     checkpoint::{CheckpointWriter, Meta, Policy, Tensors},
     config::{OptimConfig, RunConfig},
     optim::{Optimizer, Outcome},
+    pages::Buffer,
     parallel::Workers,
     param::{Grouping, ParamLayout},
     train::{Constraints, Take, Taken, Target, TrainError},
@@ -25,9 +26,9 @@ pub struct FlatWeights {
     /// The optimizer's name in the configuration.
     name: String,
     /// The parameters, flat.
-    pub theta: Vec<f32>,
+    pub theta: Buffer<f32>,
     /// The gradient of the next step, flat.
-    pub grads: Vec<f32>,
+    pub grads: Buffer<f32>,
     /// The optimizer over them.
     pub optimizer: Optimizer<f32>,
     /// Threads.
@@ -44,8 +45,9 @@ impl FlatWeights {
         run: &RunConfig,
         optim: &OptimConfig,
         layout: ParamLayout,
-        mut theta: Vec<f32>,
+        theta: &[f32],
     ) -> Result<Self, TrainError> {
+        let mut theta = Buffer::from(theta);
         let grouping = Grouping { embeddings: optim.constraint.regularize_embeddings };
         let mut optimizer = Optimizer::new(optim.spec()?, grouping, &layout, &mut theta)?;
         optimizer.check_gradients(!run.skip_finite_check);
@@ -53,7 +55,7 @@ impl FlatWeights {
             Some(threads) => Workers::new(threads)?,
             None => Workers::available()?,
         };
-        let grads = vec![0.0; theta.len()];
+        let grads = Buffer::zeros(theta.len());
         let name = optim.optimizer.to_string();
         Ok(Self { layout, grouping, name, theta, grads, optimizer, workers })
     }

@@ -74,7 +74,7 @@ impl Experiment for Grokking {
         )?);
         let theta = model.init(seed);
         let layout = model.layout().clone();
-        let weights = FlatWeights::new(&config.run, &config.optim, layout, theta)?;
+        let weights = FlatWeights::new(&config.run, &config.optim, layout, &theta)?;
         let at_least_one = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         let batches =
             Batches::new(at_least_one(data.train.len()), at_least_one(config.batch), seed);

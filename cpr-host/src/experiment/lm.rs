@@ -123,7 +123,7 @@ impl Experiment for Lm {
         let per_character = text::per_character(validation.len(), &alphabet.decode(&validation));
         let model = model(&config, &alphabet)?;
         let (layout, theta) = (model.layout().clone(), model.init(config.run.seed));
-        let weights = FlatWeights::new(&config.run, &config.optim, layout, theta)?;
+        let weights = FlatWeights::new(&config.run, &config.optim, layout, &theta)?;
         Ok(Self { config, train, validation, per_character, model, weights })
     }
 

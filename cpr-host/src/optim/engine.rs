@@ -6,19 +6,19 @@ use cpr_core::{
 };
 
 use super::{BaseSpec, Group, OptimError, OptimizerSpec};
-use crate::pages;
+use crate::pages::Buffer;
 
 /// The base rules of regularized and free parameters, with the moments that they keep.
 #[derive(Debug)]
 pub(super) enum Engine<T> {
-    Sgd([Sgd; 2], [Vec<T>; 0]),
-    Momentum([Momentum; 2], [Vec<T>; 1]),
-    Adam([Adam; 2], [Vec<T>; 2]),
-    AmsGrad([AmsGrad; 2], [Vec<T>; 3]),
-    Decayed(Decayed<Adam>, Adam, [Vec<T>; 2]),
-    Amos(AmosGroups<T>, [Vec<T>; 0]),
+    Sgd([Sgd; 2], [Buffer<T>; 0]),
+    Momentum([Momentum; 2], [Buffer<T>; 1]),
+    Adam([Adam; 2], [Buffer<T>; 2]),
+    AmsGrad([AmsGrad; 2], [Buffer<T>; 3]),
+    Decayed(Decayed<Adam>, Adam, [Buffer<T>; 2]),
+    Amos(AmosGroups<T>, [Buffer<T>; 0]),
     /// With the average over updates.
-    AmosMomentum(AmosGroups<T>, [Vec<T>; 1]),
+    AmosMomentum(AmosGroups<T>, [Buffer<T>; 1]),
 }
 
 impl<T: Real> Engine<T> {
@@ -27,8 +27,8 @@ impl<T: Real> Engine<T> {
         groups: &[Group],
         elements: usize,
     ) -> Result<Self, OptimError> {
-        fn zeros<T: Real, const M: usize>(elements: usize) -> [Vec<T>; M] {
-            std::array::from_fn(|_| pages::zeros(elements))
+        fn zeros<T: Real, const M: usize>(elements: usize) -> [Buffer<T>; M] {
+            std::array::from_fn(|_| Buffer::zeros(elements))
         }
         Ok(match (spec.regularized, spec.free) {
             (BaseSpec::Sgd(a), BaseSpec::Sgd(b)) => Self::Sgd([a, b], zeros(elements)),
@@ -52,7 +52,7 @@ impl<T: Real> Engine<T> {
     }
 
     /// Names and values of the moments.
-    pub(super) fn moments(&self) -> Vec<(&'static str, &Vec<T>)> {
+    pub(super) fn moments(&self) -> Vec<(&'static str, &Buffer<T>)> {
         match self {
             Self::Sgd(..) | Self::Amos(..) => Vec::new(),
             Self::Momentum(_, [buffer]) => vec![("momentum_buffer", buffer)],
@@ -66,7 +66,7 @@ impl<T: Real> Engine<T> {
         }
     }
 
-    pub(super) fn moments_mut(&mut self) -> &mut [Vec<T>] {
+    pub(super) fn moments_mut(&mut self) -> &mut [Buffer<T>] {
         match self {
             Self::Sgd(_, moments) | Self::Amos(_, moments) => moments,
             Self::Momentum(_, moments) | Self::AmosMomentum(_, moments) => moments,

@@ -12,7 +12,7 @@ use super::{
     Group,
     passes::{self, Chunk, Flat},
 };
-use crate::parallel::Workers;
+use crate::{pages::Buffer, parallel::Workers};
 
 /// Bytes of parameters in one wave: phase 4 comes back to them after phase 1 has read four streams of that length.
 const WAVE_BYTES: usize = 1 << 20;
@@ -50,7 +50,7 @@ pub(super) struct Buffers<'a, T, const M: usize> {
     pub(super) observed: &'a mut [Observed],
     pub(super) theta: &'a mut [T],
     pub(super) grads: &'a [T],
-    pub(super) moments: &'a mut [Vec<T>; M],
+    pub(super) moments: &'a mut [Buffer<T>; M],
 }
 
 /// How the regularized parameters decay in the step at hand.
