@@ -23,7 +23,7 @@ pub enum Level {
     Baseline,
     /// AVX2 and FMA on x86-64.
     Avx2,
-    /// AVX-512 F, BW, DQ and VL on x86-64.
+    /// AVX-512 F, BW, DQ and VL, and FMA, on x86-64.
     Avx512,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn run_at<K: Kernel>(level: Level, kernel: K) -> K::Output {
     match level.min(Level::current()) {
         // SAFETY: `current` found every feature that the shell asks for.
         Level::Avx512 => return unsafe { avx512(kernel) },
-        // SAFETY: `current` found this feature, or those of the level above, which include it.
+        // SAFETY: `current` found these features, or those of the level above, which include them.
         Level::Avx2 => return unsafe { avx2(kernel) },
         Level::Baseline => {}
     }

@@ -1,9 +1,13 @@
 //! The loops of phase 1 over one chunk, and of phase 4 over a slice, written once for every rule.
 
+mod step;
+
+use step::Step;
+
 use crate::{
     base::BaseRule,
     dispatch::{self, Kernel, Level},
-    observer::{Observer, STRIP, Unobserved, padded},
+    observer::{Observer, STRIP, Unobserved},
     power::PART,
     real::Real,
     reduce::LANES,
@@ -15,149 +19,6 @@ use crate::{
 
 /// Elements of a strip where the base step alone comes before the measure: what both read stays in the first cache.
 const WIDE_STRIP: usize = 2 * STRIP;
-
-/// The base step, block by block, with a correction that is short enough to go along, and the measure of what is written
-/// where the registers hold its sums too.
-struct Step<'a, T: Real, B, S, O: Observer<T>, const M: usize, const FUSE: bool> {
-    base: B,
-    shrink: S,
-    observer: O,
-    lanes: O::Lanes,
-    shard: Shard<'a, T, M>,
-}
-
-impl<'a, T: Real, B, S, const M: usize> Step<'a, T, B, S, Unobserved, M, false> {
-    /// Without a measure.
-    const fn alone(base: B, shrink: S, shard: Shard<'a, T, M>) -> Self {
-        Self { base, shrink, observer: Unobserved, lanes: (), shard }
-    }
-}
-
-/// What the loop over blocks holds.
-struct Blocks<T: Real, B, S, O: Observer<T>, const M: usize, const FUSE: bool> {
-    base: B,
-    shrink: S,
-    observer: O,
-    lanes: O::Lanes,
-    lead: usize,
-    stopped: u64,
-}
-
-impl<T, B, S, O, const M: usize, const FUSE: bool> Blocks<T, B, S, O, M, FUSE>
-where
-    T: Real,
-    B: BaseRule<T, M>,
-    S: Shrink<T>,
-    O: Observer<T>,
-{
-    /// One block of `count` elements, in place.
-    #[inline(always)]
-    fn step(&mut self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]) {
-        let before = *theta;
-        self.base.block(theta, grad, moments);
-        self.stopped += u64::from(self.shrink.block(&before, theta));
-    }
-
-    /// One block of the streams; `stored` are its M moments.
-    #[inline(always)]
-    fn run(&mut self, theta: &mut [T; LANES], grad: &[T; LANES], stored: &mut [&mut [T; LANES]]) {
-        if const { M == 0 } {
-            // So short a body LLVM takes for several blocks at once, gathers what belongs together and scatters it:
-            // three times the instructions.
-            core::hint::black_box(&*theta);
-        }
-        dispatch::prefetch_beyond(theta, self.lead);
-        dispatch::prefetch_beyond(grad, self.lead);
-        let mut local = [[T::ZERO; LANES]; M];
-        for (local, stored) in local.iter_mut().zip(&*stored) {
-            if const { !B::FINISHES } {
-                dispatch::prefetch_beyond(*stored, self.lead);
-            }
-            *local = **stored;
-        }
-        let mut block = *theta;
-        self.step(&mut block, grad, &mut local);
-        *theta = block;
-        self.observer.add::<FUSE>(&mut self.lanes, &block, LANES);
-        for (local, stored) in local.iter().zip(stored) {
-            **stored = *local;
-        }
-    }
-}
-
-impl<T, B, S, O, const M: usize, const FUSE: bool> Kernel for Step<'_, T, B, S, O, M, FUSE>
-where
-    T: Real,
-    B: BaseRule<T, M>,
-    S: Shrink<T>,
-    O: Observer<T>,
-{
-    type Output = (u64, O::Lanes);
-
-    #[inline(always)]
-    fn run(self) -> (u64, O::Lanes) {
-        let Self { base, shrink, observer, lanes, shard } = self;
-        let Shard { theta, grad, moments } = shard;
-        let lead = dispatch::where_it_gains(dispatch::half_page::<T>());
-        let mut blocks =
-            Blocks::<_, _, _, _, M, FUSE> { base, shrink, observer, lanes, lead, stopped: 0 };
-
-        let (thetas, theta_tail) = theta.as_chunks_mut::<LANES>();
-        let (grads, grad_tail) = grad.as_chunks::<LANES>();
-        let mut moment_tails: [&mut [T]; M] = core::array::from_fn(|_| Default::default());
-        let mut tails = moment_tails.iter_mut();
-        let mut rows = moments.map(|moment| {
-            let (blocks, tail) = moment.as_chunks_mut::<LANES>();
-            if let Some(slot) = tails.next() {
-                *slot = tail;
-            }
-            blocks
-        });
-
-        // Zipped, slices are known to have one length: the loop has one counter and tests no slice of its own. By `for`, for
-        // what `for_each` calls is compiled without the instruction set of this level.
-        let both = thetas.iter_mut().zip(grads);
-        match rows.as_mut_slice() {
-            [] => {
-                for (theta, grad) in both {
-                    blocks.run(theta, grad, &mut []);
-                }
-            }
-            [m] => {
-                for ((theta, grad), m) in both.zip(&mut **m) {
-                    blocks.run(theta, grad, &mut [m]);
-                }
-            }
-            [m, v] => {
-                for (((theta, grad), m), v) in both.zip(&mut **m).zip(&mut **v) {
-                    blocks.run(theta, grad, &mut [m, v]);
-                }
-            }
-            [m, v, top] => {
-                for ((((theta, grad), m), v), top) in
-                    both.zip(&mut **m).zip(&mut **v).zip(&mut **top)
-                {
-                    blocks.run(theta, grad, &mut [m, v, top]);
-                }
-            }
-            _ => {}
-        }
-
-        if !theta_tail.is_empty() {
-            let mut block = padded(theta_tail);
-            let grad = padded(grad_tail);
-            let mut local = moment_tails.each_ref().map(|tail| padded(tail));
-            // A padding element is 0 with gradient 0: no correction carries it through zero.
-            blocks.step(&mut block, &grad, &mut local);
-            unpad(&block, theta_tail);
-            blocks.observer.add::<FUSE>(&mut blocks.lanes, &block, theta_tail.len());
-            for (local, tail) in local.iter().zip(moment_tails) {
-                unpad(local, tail);
-            }
-        }
-        (blocks.stopped, blocks.lanes)
-    }
-}
 
 /// Runs phase 1 on one chunk.
 #[inline]
@@ -203,8 +64,7 @@ where
             lanes = add(level, observer, lanes, strip.theta);
         }
     } else if !O::OBSERVES || (O::FEW_LANES && level == Level::Avx512) {
-        // Where nothing is observed there is nothing to fuse.
-        let step = Step::<_, _, _, _, M, true> { base, shrink, observer, lanes, shard };
+        let step = Step { base, shrink, observer, lanes, shard };
         (stopped, lanes) = dispatch::run_at(level, step);
     } else {
         for mut strip in shard.cut::<WIDE_STRIP>() {
@@ -360,19 +220,19 @@ pub(crate) fn base_pass<T: Real, B: BaseRule<T, M>, const M: usize>(
 }
 
 /// Measures one chunk and changes nothing.
-struct Measure<'a, T, O> {
+struct Measure<'a, T, O, const FUSE: bool> {
     observer: O,
     theta: &'a [T],
 }
 
-impl<T: Real, O: Observer<T>> Kernel for Measure<'_, T, O> {
+impl<T: Real, O: Observer<T>, const FUSE: bool> Kernel for Measure<'_, T, O, FUSE> {
     type Output = Statistic;
 
     #[inline(always)]
     fn run(self) -> Statistic {
         let mut lanes = self.observer.begin();
         for strip in self.theta.chunks(STRIP) {
-            self.observer.add_strip::<false>(&mut lanes, strip);
+            self.observer.add_strip::<FUSE>(&mut lanes, strip);
         }
         self.observer.fold(lanes, self.theta.len() as u64)
     }
@@ -381,7 +241,12 @@ impl<T: Real, O: Observer<T>> Kernel for Measure<'_, T, O> {
 /// Measures one chunk.
 #[inline]
 pub(crate) fn measure<T: Real, O: Observer<T>>(observer: O, theta: &[T]) -> Statistic {
-    dispatch::run(Measure { observer, theta })
+    let level = Level::current();
+    if level.fuses() {
+        dispatch::run_at(level, Measure::<_, _, true> { observer, theta })
+    } else {
+        dispatch::run_at(level, Measure::<_, _, false> { observer, theta })
+    }
 }
 
 /// Phase 4 on a slice of any length.
@@ -414,13 +279,6 @@ impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
 #[inline]
 pub(crate) fn correct<T: Real, S: Shrink<T>>(shrink: S, theta: &mut [T]) -> u64 {
     dispatch::run(Correct { shrink, theta })
-}
-
-#[inline(always)]
-fn unpad<T: Real>(block: &[T; LANES], tail: &mut [T]) {
-    for (slot, &value) in tail.iter_mut().zip(block) {
-        *slot = value;
-    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,6 @@ use self::{
     plan::{Buffers, Decaying, First, Plan, waves},
 };
 use crate::{
-    pages::Buffer,
     parallel::Workers,
     param::{Grouping, ParamKind, ParamLayout},
 };
@@ -329,7 +328,7 @@ impl<T: Real> Optimizer<T> {
 
     /// Exchanges the moments, as many as there are of both, for those of another optimizer of the same base.
     #[cfg(feature = "cli")]
-    pub(crate) fn exchange_moments(&mut self, moments: &mut [Buffer<T>]) {
+    pub(crate) fn exchange_moments(&mut self, moments: &mut [crate::pages::Buffer<T>]) {
         for (own, other) in self.engine.moments_mut().iter_mut().zip(moments) {
             std::mem::swap(own, other);
         }

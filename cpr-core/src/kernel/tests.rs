@@ -130,3 +130,42 @@ fn every_level_gives_the_bits_of_the_baseline() {
     all::<f32>();
     all::<f64>();
 }
+
+/// A rule with more moments than any of this crate: each adds up the gradients from its own number on.
+#[derive(Clone, Copy)]
+struct Many;
+
+impl<T: Real> BaseRule<T, 5> for Many {
+    fn block(&self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; 5]) {
+        for (i, (theta, &grad)) in theta.iter_mut().zip(grad).enumerate() {
+            for moment in moments.iter_mut() {
+                moment[i] = moment[i] + grad;
+                *theta = *theta - moment[i];
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rule_of_many_moments_steps_every_element() {
+    for n in LENGTHS {
+        for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+            let (theta, moments, observed) =
+                outcome::<f64, _, _, _, 5>(level, n, (Many, Unmoved, SumOf(Squares)));
+            let (mut expected, grad) = (values::<f64>(n, 0.1), values::<f64>(n, 0.9));
+            for (k, moment) in moments.iter().enumerate() {
+                let mut kept: Vec<f64> =
+                    values::<f64>(n, count(k)).iter().map(|x| x.abs()).collect();
+                for ((kept, grad), theta) in kept.iter_mut().zip(&grad).zip(&mut expected) {
+                    *kept += grad;
+                    *theta -= *kept;
+                }
+                assert_eq!(*moment, kept, "moment {k} of {n} elements");
+            }
+            assert_eq!(theta, expected, "{n} elements");
+            let squares: f64 = expected.iter().map(|x| x * x).sum();
+            let Statistic::Sum { total, .. } = observed.statistic else { panic!("a sum") };
+            assert!((total - squares).abs() <= 1e-12 * squares, "{total} {squares}");
+        }
+    }
+}

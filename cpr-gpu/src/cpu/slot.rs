@@ -23,7 +23,7 @@ enum State {
     F32(Rule<f32>),
     F64(Rule<f64>),
     /// Of a bf16 or f16 variable, with its master weights.
-    Half(Rule<f32>, Vec<f32>),
+    Half(Rule<f32>, Buffer<f32>),
 }
 
 /// One parameter of the engine.
@@ -51,7 +51,9 @@ impl Slot {
         let state = match var.dtype() {
             DType::F32 => State::F32(Rule::new(spec.base, elements)),
             DType::F64 => State::F64(Rule::new(spec.base, elements)),
-            _ => State::Half(Rule::new(spec.base, elements), masters(&var)?),
+            _ => {
+                State::Half(Rule::new(spec.base, elements), Buffer::from(masters(&var)?.as_slice()))
+            }
         };
         Ok(Self {
             name,
@@ -160,7 +162,7 @@ impl Slot {
                 rule.moments().iter().map(|moment| Values::F64(moment.to_vec())).collect(),
             ),
             State::Half(rule, masters) => (
-                Values::F32(masters.clone()),
+                Values::F32(masters.to_vec()),
                 rule.moments().iter().map(|moment| Values::F32(moment.to_vec())).collect(),
             ),
         };
@@ -202,7 +204,7 @@ impl Slot {
     /// Takes the variable's value as it is.
     pub(super) fn reobserve(&mut self) -> candle_core::Result<()> {
         if let State::Half(_, own) = &mut self.state {
-            *own = masters(&self.var)?;
+            own.copy_from_slice(&masters(&self.var)?);
         }
         if let Some(constraint) = &mut self.constraint {
             let regularizer = constraint.rule().config().regularizer;

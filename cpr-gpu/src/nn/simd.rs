@@ -1,39 +1,7 @@
-//! Loops over slices at the widest vectors of the machine.
-//!
-//! A loop is plain Rust, compiled for each instruction set by `pulp`. Nothing is contracted or reordered, so the bits are
-//! the same for all of them.
+//! Loops over slices at the widest vectors of the machine: sums whose bits do not depend on them.
 
 use cpr_core::Real;
-use pulp::{Arch, Simd, WithSimd};
-
-struct Loop<F>(F);
-
-impl<R, F: FnOnce() -> R> WithSimd for Loop<F> {
-    type Output = R;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> R {
-        (self.0)()
-    }
-}
-
-/// Runs `body`, which is to be inlined whole: what is not inlined is not widened. [`vectorized!`] makes it so.
-#[inline(always)]
-pub(super) fn dispatch<R>(body: impl FnOnce() -> R) -> R {
-    Arch::new().dispatch(Loop(body))
-}
-
-/// Evaluates an expression, best a call of an `#[inline(always)]` function, at the widest vectors. A closure without its
-/// attribute would be inlined only while it is small.
-macro_rules! vectorized {
-    ($body:expr) => {
-        $crate::nn::simd::dispatch(
-            #[inline(always)]
-            || $body,
-        )
-    };
-}
-pub(super) use vectorized;
+pub(super) use cpr_host::widened as vectorized;
 
 /// Independent partial sums of a row, so that its loops vectorize; part of the definition of the bits.
 const LANES: usize = 16;

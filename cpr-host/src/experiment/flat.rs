@@ -69,7 +69,7 @@ impl FlatWeights {
     /// the two is not finite.
     ///
     /// # Errors
-    /// [`TrainError::Optimizer`] where `theta` or `grads` have changed their length.
+    /// [`TrainError::Optimizer`] where `theta` or `grads` have been replaced by others of another length.
     pub fn step(&mut self, lr: f64, loss: f64) -> Result<Step, TrainError> {
         if !loss.is_finite() {
             self.optimizer.skip();

@@ -13,3 +13,4 @@ pub mod linear;
 pub mod relu;
 pub mod softmax;
 pub mod vector;
+pub mod wide;

@@ -23,12 +23,14 @@
 //! "Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets", 2022.
 
 mod config;
+mod folded;
 mod tables;
 mod tile;
 
 pub use config::{ModularConfig, ModularConfigError};
 
 use config::{Gradients, Weights};
+use folded::Folded;
 use tables::{HeadGradient, Tables};
 use tile::Tile;
 
@@ -109,6 +111,7 @@ pub struct ModularTransformer<T> {
     config: ModularConfig,
     layout: ParamLayout,
     tables: Tables<T>,
+    folded: Folded<T>,
     tiles: Vec<Tile<T>>,
     heads: Vec<HeadGradient<T>>,
 }
@@ -121,6 +124,7 @@ impl<T: Exp> ModularTransformer<T> {
             config,
             layout: config.layout(),
             tables: Tables::new(config),
+            folded: Folded::default(),
             tiles: Vec::new(),
             heads: (0..config.heads()).map(|_| HeadGradient::new(config)).collect(),
         }
@@ -195,6 +199,8 @@ impl<T: Exp> ModularTransformer<T> {
 
     /// The loss over any number of examples.
     ///
+    /// Of many, it is computed in fewer operations than in [`loss_and_grad`](Self::loss_and_grad): equal to rounding.
+    ///
     /// # Errors
     ///
     /// As [`loss_and_grad`](Self::loss_and_grad).
@@ -206,17 +212,26 @@ impl<T: Exp> ModularTransformer<T> {
     ) -> Result<Outcome, ModularInputError> {
         self.check("parameters", params.len(), examples)?;
         self.grow(EVALUATION_SHARES);
-        let Self { config, tables, tiles, .. } = self;
+        let Self { config, tables, folded, tiles, .. } = self;
         let (config, tiles) = (*config, &mut tiles[..EVALUATION_SHARES]);
         let weights = Weights::of(config, params);
+        let folds = Folded::<T>::pays(config, examples.len());
 
         Ok(workers.run(|| {
             tables.compute(workers, config, weights);
             let step = Step { config, weights, tables };
+            if folds {
+                folded.compute(workers, &step);
+            }
+            let folded = &*folded;
             workers.for_each_item(tiles, |share, tile| {
                 tile.clear();
                 for examples in examples.chunks(TILE).skip(share).step_by(EVALUATION_SHARES) {
-                    tile.forward(&step, examples);
+                    if folds {
+                        folded.forward(tile, &step, examples);
+                    } else {
+                        tile.forward(&step, examples);
+                    }
                     tile.score(examples);
                 }
             });

@@ -25,6 +25,7 @@ pub struct RowLoss {
 /// # Panics
 ///
 /// If `label` is not below the number of logits.
+#[inline(always)]
 pub fn forward<T: Exp>(logits: &mut [T], label: usize) -> RowLoss {
     let largest = largest(logits);
     let target = logits[label];
@@ -46,6 +47,7 @@ pub fn forward<T: Exp>(logits: &mut [T], label: usize) -> RowLoss {
 /// # Panics
 ///
 /// If `label` is not below the number of logits.
+#[inline(always)]
 pub fn backward<T: Exp>(powers: &mut [T], label: usize, row: &RowLoss, scale: f64) {
     let factor = scale / row.sum;
     let others = row.sum - powers[label].to_f64();
@@ -56,6 +58,7 @@ pub fn backward<T: Exp>(powers: &mut [T], label: usize, row: &RowLoss, scale: f6
     powers[label] = T::from_f64(-factor * others);
 }
 
+#[inline(always)]
 fn largest<T: Exp>(row: &[T]) -> T {
     let larger = |a: T, b: T| if b > a { b } else { a };
     let mut lanes = [T::neg_infinity(); LANES];
@@ -68,6 +71,7 @@ fn largest<T: Exp>(row: &[T]) -> T {
     lanes.iter().chain(rest).copied().fold(T::neg_infinity(), larger)
 }
 
+#[inline(always)]
 fn sum<T: Exp>(row: &[T]) -> f64 {
     let mut lanes = [0.0; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();

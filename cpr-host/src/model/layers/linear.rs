@@ -54,6 +54,12 @@ impl<'a, T: Real> Matrix<'a, T> {
         }
     }
 
+    /// The number of columns.
+    #[must_use]
+    pub fn count_columns(self) -> usize {
+        self.columns
+    }
+
     /// `count` columns from `start` on, or as many as there are.
     #[must_use]
     pub fn columns(self, start: usize, count: usize) -> Self {

@@ -3,6 +3,7 @@
 use cpr_core::Real;
 
 /// x ← max(x + bias, 0), for rows of the length of `bias`. NaN stays NaN.
+#[inline(always)]
 pub fn forward_with_bias<T: Real>(x: &mut [T], bias: &[T]) {
     for row in x.chunks_exact_mut(bias.len()) {
         for (x, &bias) in row.iter_mut().zip(bias) {
@@ -12,9 +13,18 @@ pub fn forward_with_bias<T: Real>(x: &mut [T], bias: &[T]) {
     }
 }
 
+/// x ← max(x, 0). NaN stays NaN.
+#[inline(always)]
+pub fn rectify<T: Real>(x: &mut [T]) {
+    for x in x {
+        *x = if *x < T::ZERO { T::ZERO } else { *x };
+    }
+}
+
 /// The gradient before the rectifier, in place: `gradient` becomes 0 where the activation is 0.
 ///
 /// The derivative at 0 is 0.
+#[inline(always)]
 pub fn backward<T: Real>(activation: &[T], gradient: &mut [T]) {
     for (gradient, &activation) in gradient.iter_mut().zip(activation) {
         *gradient = if activation == T::ZERO { T::ZERO } else { *gradient };
@@ -24,6 +34,14 @@ pub fn backward<T: Real>(activation: &[T], gradient: &mut [T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_negative_becomes_zero() {
+        let mut x = [1.0, -3.0, 0.0, f64::NAN];
+        rectify(&mut x);
+        assert_eq!(x[..3], [1.0, 0.0, 0.0]);
+        assert!(x[3].is_nan());
+    }
 
     #[test]
     fn negative_sums_pass_neither_value_nor_gradient() {

@@ -5,7 +5,7 @@ use super::exp::Exp;
 /// pᵢ = e^(sᵢ − max s) / Σⱼ e^(sⱼ − max s).
 ///
 /// NaN if a score is NaN or all are −∞.
-#[inline]
+#[inline(always)]
 pub fn forward<T: Exp, const N: usize>(scores: [T; N]) -> [T; N] {
     let largest = scores.into_iter().fold(T::neg_infinity(), T::max);
     let powers = scores.map(|score| (score - largest).exp_nonpositive());
@@ -14,7 +14,7 @@ pub fn forward<T: Exp, const N: usize>(scores: [T; N]) -> [T; N] {
 }
 
 /// The gradient of the scores: pᵢ·(gᵢ − Σⱼ pⱼ·gⱼ), with g the gradient of the probabilities p.
-#[inline]
+#[inline(always)]
 pub fn backward<T: Exp, const N: usize>(probabilities: [T; N], gradient: [T; N]) -> [T; N] {
     let mut mean = T::ZERO;
     for (p, g) in probabilities.into_iter().zip(gradient) {

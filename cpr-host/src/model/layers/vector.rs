@@ -7,7 +7,7 @@ const LANES: usize = 8;
 
 /// Σ aᵢ·bᵢ over the shorter length: element i goes to lane i mod 8, then the lanes are added
 /// pairwise. 0 for empty rows.
-#[inline]
+#[inline(always)]
 pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     let mut lanes = [T::ZERO; LANES];
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
@@ -25,7 +25,7 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
 }
 
 /// Σ aᵢ, in the lanes of [`dot`].
-#[inline]
+#[inline(always)]
 pub fn sum<T: Real>(a: &[T]) -> T {
     let mut lanes = [T::ZERO; LANES];
     let (chunks, rest) = a.as_chunks::<LANES>();
@@ -42,7 +42,7 @@ pub fn sum<T: Real>(a: &[T]) -> T {
 }
 
 /// The largest element; −∞ of none. A NaN is passed over unless there is nothing else.
-#[inline]
+#[inline(always)]
 pub fn largest<T: Real>(a: &[T]) -> T {
     let larger = |a: T, b: T| if b > a { b } else { a };
     let mut lanes = [T::neg_infinity(); LANES];
@@ -56,7 +56,7 @@ pub fn largest<T: Real>(a: &[T]) -> T {
 }
 
 /// out ← out + x.
-#[inline]
+#[inline(always)]
 pub fn add<T: Real>(out: &mut [T], x: &[T]) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = *out + x;
@@ -64,7 +64,7 @@ pub fn add<T: Real>(out: &mut [T], x: &[T]) {
 }
 
 /// out ← out + factor·x.
-#[inline]
+#[inline(always)]
 pub fn add_scaled<T: Real>(out: &mut [T], factor: T, x: &[T]) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = *out + factor * x;
@@ -73,7 +73,7 @@ pub fn add_scaled<T: Real>(out: &mut [T], factor: T, x: &[T]) {
 
 /// sums ← Σ over the rows of `rows`, in their order; a row has the length of `sums`. This is the
 /// gradient of a bias, and of any row that is added to all rows.
-#[inline]
+#[inline(always)]
 pub fn column_sums<T: Real>(rows: &[T], sums: &mut [T]) {
     sums.fill(T::ZERO);
     for row in rows.chunks_exact(sums.len()) {

@@ -76,12 +76,20 @@ fn logits_and_losses_agree_with_the_whole_decoder() {
         let weights = Weights::of(config, &params);
         let step = Step { config, weights, tables: &model.tables };
         let tile = &mut model.tiles[0];
+        let mut folded = Folded::default();
+        folded.compute(&inline, &step);
         for examples in examples.chunks(TILE) {
-            tile.forward(&step, examples);
-            for (logits, &example) in tile.logits.chunks_exact(p + 1).zip(examples) {
-                let expected = reference::logits(config, &layout, &params, example);
-                for (logit, expected) in logits.iter().zip(expected) {
-                    assert!((logit - expected).abs() < 1e-10, "{logit} {expected}");
+            for folds in [false, true] {
+                if folds {
+                    folded.forward(tile, &step, examples);
+                } else {
+                    tile.forward(&step, examples);
+                }
+                for (logits, &example) in tile.logits.chunks_exact(p + 1).zip(examples) {
+                    let expected = reference::logits(config, &layout, &params, example);
+                    for (logit, expected) in logits.iter().zip(expected) {
+                        assert!((logit - expected).abs() < 1e-10, "{logit} {expected} {folds}");
+                    }
                 }
             }
         }
@@ -195,6 +203,7 @@ fn evaluation_is_the_forward_pass_of_training() {
     let inline = Workers::inline();
     let mut grads = vec![0.0; params.len()];
     let trained = model.loss_and_grad(&inline, &params, &data, &mut grads).unwrap();
+    assert!(Folded::<f64>::pays(config, data.len()) && !Folded::<f64>::pays(config, 64));
     let evaluated = model.evaluate(&inline, &params, &data).unwrap();
     assert!((trained.loss - evaluated.loss).abs() < 1e-14);
     assert_eq!(trained.correct, evaluated.correct);

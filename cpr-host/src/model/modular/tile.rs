@@ -8,6 +8,7 @@ use crate::model::layers::exp::Exp;
 use crate::model::layers::linear::{Matrix, multiply};
 use crate::model::layers::vector::{add, add_scaled, column_sums, dot};
 use crate::model::layers::{relu, softmax};
+use crate::widened;
 
 /// The activations of one tile and their gradients, one row for each example.
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl<T: Exp> Tile<T> {
     }
 
     /// Fits the buffers to the number of examples, at most `TILE`: nothing is allocated.
-    fn resize(&mut self, config: ModularConfig, rows: usize) {
+    pub(super) fn resize(&mut self, config: ModularConfig, rows: usize) {
         let [dim, hidden, heads] = [config.dim(), config.hidden(), config.heads()];
         self.probabilities.resize(rows * heads, [T::ZERO; POSITIONS]);
         self.d_scores.resize(rows * heads, [T::ZERO; POSITIONS]);
@@ -97,7 +98,7 @@ impl<T: Exp> Tile<T> {
         let [dim, hidden] = [config.dim(), config.hidden()];
         self.resize(config, examples.len());
 
-        self.attend(step, examples);
+        widened!(self.attend(step, examples));
         for row in self.residual.chunks_exact_mut(dim) {
             row.copy_from_slice(&tables.query_row);
         }
@@ -106,7 +107,7 @@ impl<T: Exp> Tile<T> {
 
         let up = Matrix::new(&tables.up, hidden);
         multiply(Matrix::new(&self.residual, dim), up, &mut self.hidden, false);
-        relu::forward_with_bias(&mut self.hidden, weights.up_bias);
+        widened!(relu::forward_with_bias(&mut self.hidden, weights.up_bias));
 
         self.output.copy_from_slice(&self.residual);
         for row in self.output.chunks_exact_mut(dim) {
@@ -121,6 +122,11 @@ impl<T: Exp> Tile<T> {
 
     /// The losses of the examples of the last `forward`.
     pub(super) fn score(&mut self, examples: &[Example]) {
+        widened!(self.score_rows(examples));
+    }
+
+    #[inline(always)]
+    fn score_rows(&mut self, examples: &[Example]) {
         self.rows.clear();
         let width = self.logits.len() / examples.len();
         for (logits, example) in self.logits.chunks_exact_mut(width).zip(examples) {
@@ -137,29 +143,32 @@ impl<T: Exp> Tile<T> {
         let [dim, hidden, classes] = [config.dim(), config.hidden(), config.p() + 1];
 
         let rows = self.logits.chunks_exact_mut(classes).zip(examples).zip(&self.rows);
-        for ((powers, example), row) in rows {
+        widened!(for ((powers, example), row) in rows {
             cross_entropy::backward(powers, example.label.into(), row, scale);
-        }
+        });
         let d_logits = Matrix::new(&self.logits, classes);
         multiply(d_logits, Matrix::new(weights.head, dim), &mut self.d_output, false);
-        column_sums(&self.d_output, &mut self.d_down_bias);
+        widened!(column_sums(&self.d_output, &mut self.d_down_bias));
 
         let d_output = Matrix::new(&self.d_output, dim);
         multiply(d_output, Matrix::new(weights.down, hidden), &mut self.d_hidden, false);
-        relu::backward(&self.hidden, &mut self.d_hidden);
-        column_sums(&self.d_hidden, &mut self.d_up_bias);
+        widened!({
+            relu::backward(&self.hidden, &mut self.d_hidden);
+            column_sums(&self.d_hidden, &mut self.d_up_bias);
+        });
 
         self.d_residual.copy_from_slice(&self.d_output);
         let d_hidden = Matrix::new(&self.d_hidden, hidden);
         multiply(d_hidden, Matrix::new(weights.up, dim), &mut self.d_residual, true);
-        column_sums(&self.d_residual, &mut self.d_query_row);
+        widened!(column_sums(&self.d_residual, &mut self.d_query_row));
 
         let d_residual = Matrix::new(&self.d_residual, dim);
         multiply(d_residual, Matrix::new(weights.out_proj, dim), &mut self.d_mixed, false);
-        self.attend_backward(step, examples);
+        widened!(self.attend_backward(step, examples));
     }
 
     /// Attention of the last position to all three: probabilities, and the values mixed by them.
+    #[inline(always)]
     fn attend(&mut self, step: &Step<'_, T>, examples: &[Example]) {
         let Step { config, tables, .. } = *step;
         let [p, heads, width] = [config.p(), config.heads(), config.head_dim()];
@@ -184,6 +193,7 @@ impl<T: Exp> Tile<T> {
     }
 
     /// The gradients of the scores.
+    #[inline(always)]
     fn attend_backward(&mut self, step: &Step<'_, T>, examples: &[Example]) {
         let Step { config, tables, .. } = *step;
         let [p, dim, heads, width] = [config.p(), config.dim(), config.heads(), config.head_dim()];

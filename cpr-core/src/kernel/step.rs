@@ -1,0 +1,177 @@
+//! The loop of a base step over the streams of one chunk.
+
+use crate::{
+    base::BaseRule,
+    dispatch::{self, Kernel},
+    observer::{Observer, Unobserved, padded},
+    real::Real,
+    reduce::LANES,
+    shard::Shard,
+    shrink::Shrink,
+};
+
+/// The base step, block by block, with a correction that is short enough to go along, and the measure of what is written
+/// where the registers hold its sums too.
+pub(super) struct Step<'a, T: Real, B, S, O: Observer<T>, const M: usize> {
+    pub(super) base: B,
+    pub(super) shrink: S,
+    /// Fuses: it observes nothing, or at a level that does.
+    pub(super) observer: O,
+    pub(super) lanes: O::Lanes,
+    pub(super) shard: Shard<'a, T, M>,
+}
+
+impl<'a, T: Real, B, S, const M: usize> Step<'a, T, B, S, Unobserved, M> {
+    /// Without a measure.
+    pub(super) const fn alone(base: B, shrink: S, shard: Shard<'a, T, M>) -> Self {
+        Self { base, shrink, observer: Unobserved, lanes: (), shard }
+    }
+}
+
+/// What the loop over blocks holds.
+struct Blocks<T: Real, B, S, O: Observer<T>, const M: usize> {
+    base: B,
+    shrink: S,
+    observer: O,
+    lanes: O::Lanes,
+    lead: usize,
+    stopped: u64,
+}
+
+impl<T, B, S, O, const M: usize> Blocks<T, B, S, O, M>
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    /// One block, in place; what its correction stopped is counted.
+    #[inline(always)]
+    fn step(&mut self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]) {
+        let before = *theta;
+        self.base.block(theta, grad, moments);
+        self.stopped += u64::from(self.shrink.block(&before, theta));
+    }
+
+    /// One block of the streams; `stored` are its M moments.
+    #[inline(always)]
+    fn run(&mut self, theta: &mut [T; LANES], grad: &[T; LANES], stored: &mut [&mut [T; LANES]]) {
+        if const { M == 0 } {
+            // So short a body LLVM takes for several blocks at once, gathers what belongs together and scatters it:
+            // three times the instructions.
+            core::hint::black_box(&*theta);
+        }
+        dispatch::prefetch_beyond(theta, self.lead);
+        dispatch::prefetch_beyond(grad, self.lead);
+        let mut local = [[T::ZERO; LANES]; M];
+        for (local, stored) in local.iter_mut().zip(&*stored) {
+            if const { !B::FINISHES } {
+                dispatch::prefetch_beyond(*stored, self.lead);
+            }
+            *local = **stored;
+        }
+        let mut block = *theta;
+        self.step(&mut block, grad, &mut local);
+        *theta = block;
+        self.observer.add::<true>(&mut self.lanes, &block, LANES);
+        for (local, stored) in local.iter().zip(stored) {
+            **stored = *local;
+        }
+    }
+}
+
+impl<T, B, S, O, const M: usize> Kernel for Step<'_, T, B, S, O, M>
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    type Output = (u64, O::Lanes);
+
+    #[inline(always)]
+    fn run(self) -> (u64, O::Lanes) {
+        let Self { base, shrink, observer, lanes, shard } = self;
+        let Shard { theta, grad, moments } = shard;
+        let lead = dispatch::where_it_gains(dispatch::half_page::<T>());
+        let mut blocks = Blocks { base, shrink, observer, lanes, lead, stopped: 0 };
+
+        let (thetas, theta_tail) = theta.as_chunks_mut::<LANES>();
+        let (grads, grad_tail) = grad.as_chunks::<LANES>();
+        let mut moment_tails: [&mut [T]; M] = core::array::from_fn(|_| Default::default());
+        let mut tails = moment_tails.iter_mut();
+        let mut rows = moments.map(|moment| {
+            let (blocks, tail) = moment.as_chunks_mut::<LANES>();
+            if let Some(slot) = tails.next() {
+                *slot = tail;
+            }
+            blocks
+        });
+
+        // Zipped, slices are known to have one length: the loop has one counter and tests no slice of its own. By `for`, for
+        // what `for_each` calls is compiled without the instruction set of this level.
+        let both = thetas.iter_mut().zip(grads);
+        match rows.as_mut_slice() {
+            [] => {
+                for (theta, grad) in both {
+                    blocks.run(theta, grad, &mut []);
+                }
+            }
+            [m] => {
+                for ((theta, grad), m) in both.zip(&mut **m) {
+                    blocks.run(theta, grad, &mut [m]);
+                }
+            }
+            [m, v] => {
+                for (((theta, grad), m), v) in both.zip(&mut **m).zip(&mut **v) {
+                    blocks.run(theta, grad, &mut [m, v]);
+                }
+            }
+            [m, v, top] => {
+                for ((((theta, grad), m), v), top) in
+                    both.zip(&mut **m).zip(&mut **v).zip(&mut **top)
+                {
+                    blocks.run(theta, grad, &mut [m, v, top]);
+                }
+            }
+            // No rule of this crate has as many; each row is asked for its block.
+            rows => {
+                for (i, (theta, grad)) in both.enumerate() {
+                    let mut local = [[T::ZERO; LANES]; M];
+                    for (local, row) in local.iter_mut().zip(&*rows) {
+                        if let Some(stored) = row.get(i) {
+                            *local = *stored;
+                        }
+                    }
+                    blocks.run(theta, grad, &mut local.each_mut());
+                    for (local, row) in local.iter().zip(&mut *rows) {
+                        if let Some(stored) = row.get_mut(i) {
+                            *stored = *local;
+                        }
+                    }
+                }
+            }
+        }
+
+        if !theta_tail.is_empty() {
+            let mut block = padded(theta_tail);
+            let grad = padded(grad_tail);
+            let mut local = moment_tails.each_ref().map(|tail| padded(tail));
+            // A padding element is 0 with gradient 0: no correction carries it through zero.
+            blocks.step(&mut block, &grad, &mut local);
+            unpad(&block, theta_tail);
+            blocks.observer.add::<true>(&mut blocks.lanes, &block, theta_tail.len());
+            for (local, tail) in local.iter().zip(moment_tails) {
+                unpad(local, tail);
+            }
+        }
+        (blocks.stopped, blocks.lanes)
+    }
+}
+
+#[inline(always)]
+fn unpad<T: Real>(block: &[T; LANES], tail: &mut [T]) {
+    for (slot, &value) in tail.iter_mut().zip(block) {
+        *slot = value;
+    }
+}
