@@ -1,6 +1,8 @@
 //! The passes of a step over the flat buffers: divided at chunks, joined in no order, so that every measure stands at
 //! its chunk's place.
 
+use std::num::NonZeroUsize;
+
 use cpr_core::{CHUNK, Correction, L2, Observed, Pairwise, Real, Shard, Statistic, all_finite};
 
 use crate::parallel::Workers;
@@ -87,8 +89,29 @@ pub(super) fn first<T: Real, const M: usize>(
 /// Phase 4: `run` on the elements of each group; what it stopped to the place of its call's first chunk in `observed` and 0 to the
 /// others, for only the sum over a group is read.
 ///
-/// From the end to the start: what phase 1 touched last is what a cache that is too small for all of it still holds.
+/// Each half by the thread that stepped it, where threads take what [`first`] gave them: another core's cache is far. Within a half
+/// from the end to the start: what phase 1 touched last is what a cache that is too small for all of it still holds.
 pub(super) fn correct<T: Real>(
+    workers: &Workers,
+    chunks: &[Chunk],
+    theta: &mut [T],
+    observed: &mut [Observed],
+    run: &(impl Fn(usize, &mut [T]) -> u64 + Sync),
+) {
+    if workers.threads() == NonZeroUsize::MIN {
+        return correct_backwards(workers, chunks, theta, observed, run);
+    }
+    let half = chunks.len() / 2;
+    let (near, far) = chunks.split_at(half);
+    let (near_theta, far_theta) = theta.split_at_mut(elements(near));
+    let (near_observed, far_observed) = observed.split_at_mut(half);
+    workers.join(
+        || correct_backwards(workers, near, near_theta, near_observed, run),
+        || correct_backwards(workers, far, far_theta, far_observed, run),
+    );
+}
+
+fn correct_backwards<T: Real>(
     workers: &Workers,
     chunks: &[Chunk],
     theta: &mut [T],
@@ -101,8 +124,8 @@ pub(super) fn correct<T: Real>(
         let (near_theta, far_theta) = theta.split_at_mut(elements(near));
         let (near_observed, far_observed) = observed.split_at_mut(half);
         workers.join(
-            || correct(workers, far, far_theta, far_observed, run),
-            || correct(workers, near, near_theta, near_observed, run),
+            || correct_backwards(workers, far, far_theta, far_observed, run),
+            || correct_backwards(workers, near, near_theta, near_observed, run),
         );
         return;
     }
