@@ -132,10 +132,19 @@ impl Real for f64 {
 /// For loops of a level that has the operation; elsewhere it would be a call.
 #[inline(always)]
 pub(crate) fn add_square<T: Real>(sum: f64, x: f64) -> f64 {
-    #[cfg(feature = "std")]
-    if const { T::SQUARES_ARE_EXACT } {
-        return x.mul_add(x, sum);
-    }
+    if const { T::SQUARES_ARE_EXACT } { fused(sum, x) } else { sum + x * x }
+}
+
+#[cfg(feature = "std")]
+#[inline(always)]
+fn fused(sum: f64, x: f64) -> f64 {
+    x.mul_add(x, sum)
+}
+
+/// The core library has no fused multiply-add; no level without std fuses.
+#[cfg(not(feature = "std"))]
+#[inline(always)]
+fn fused(sum: f64, x: f64) -> f64 {
     sum + x * x
 }
 

@@ -15,7 +15,7 @@ use crate::{
 pub(super) struct Step<'a, T: Real, B, S, O: Observer<T>, const M: usize> {
     pub(super) base: B,
     pub(super) shrink: S,
-    /// Fuses: it observes nothing, or at a level that does.
+    /// Added fused: `Unobserved`, or at a level that fuses.
     pub(super) observer: O,
     pub(super) lanes: O::Lanes,
     pub(super) shard: Shard<'a, T, M>,
@@ -140,6 +140,7 @@ where
                     let mut local = [[T::ZERO; LANES]; M];
                     for (local, row) in local.iter_mut().zip(&*rows) {
                         if let Some(stored) = row.get(i) {
+                            dispatch::prefetch_beyond(stored, blocks.lead);
                             *local = *stored;
                         }
                     }

@@ -117,7 +117,8 @@ pub struct ModularTransformer<T> {
 }
 
 impl<T: Exp> ModularTransformer<T> {
-    /// The model of a configuration. Its workspace grows to the largest batch that it is given;
+    /// The model of a configuration. Its workspace grows to the largest batch that it is given, and by the tables
+    /// of the first large evaluation;
     /// from then on a step allocates nothing but the packing buffers of the matrix products.
     pub fn new(config: ModularConfig) -> Self {
         Self {

@@ -1,8 +1,6 @@
 //! The passes of a step over the flat buffers: divided at chunks, joined in no order, so that every measure stands at
 //! its chunk's place.
 
-use std::num::NonZeroUsize;
-
 use cpr_core::{CHUNK, Correction, L2, Observed, Pairwise, Real, Shard, Statistic, all_finite};
 
 use crate::parallel::Workers;
@@ -89,30 +87,11 @@ pub(super) fn first<T: Real, const M: usize>(
 /// Phase 4: `run` on the elements of each group; what it stopped to the place of its call's first chunk in `observed` and 0 to the
 /// others, for only the sum over a group is read.
 ///
-/// Each half by the thread that stepped it, where threads take what [`first`] gave them: another core's cache is far. Within a half
-/// from the end to the start: what phase 1 touched last is what a cache that is too small for all of it still holds.
+/// The cuts are those of [`first`], and as long as there are several of `threads` to share a part, its first half goes to the
+/// caller, as there: another core's cache is far. What one thread has it goes through from the end to the start: what phase 1
+/// touched last is what a cache that is too small for all of it still holds.
 pub(super) fn correct<T: Real>(
-    workers: &Workers,
-    chunks: &[Chunk],
-    theta: &mut [T],
-    observed: &mut [Observed],
-    run: &(impl Fn(usize, &mut [T]) -> u64 + Sync),
-) {
-    if workers.threads() == NonZeroUsize::MIN {
-        return correct_backwards(workers, chunks, theta, observed, run);
-    }
-    let half = chunks.len() / 2;
-    let (near, far) = chunks.split_at(half);
-    let (near_theta, far_theta) = theta.split_at_mut(elements(near));
-    let (near_observed, far_observed) = observed.split_at_mut(half);
-    workers.join(
-        || correct_backwards(workers, near, near_theta, near_observed, run),
-        || correct_backwards(workers, far, far_theta, far_observed, run),
-    );
-}
-
-fn correct_backwards<T: Real>(
-    workers: &Workers,
+    (workers, threads): (&Workers, usize),
     chunks: &[Chunk],
     theta: &mut [T],
     observed: &mut [Observed],
@@ -123,10 +102,14 @@ fn correct_backwards<T: Real>(
         let (near, far) = chunks.split_at(half);
         let (near_theta, far_theta) = theta.split_at_mut(elements(near));
         let (near_observed, far_observed) = observed.split_at_mut(half);
-        workers.join(
-            || correct_backwards(workers, far, far_theta, far_observed, run),
-            || correct_backwards(workers, near, near_theta, near_observed, run),
-        );
+        let near_half = || correct((workers, threads / 2), near, near_theta, near_observed, run);
+        let far_half =
+            || correct((workers, threads.div_ceil(2)), far, far_theta, far_observed, run);
+        if threads > 1 {
+            workers.join(near_half, far_half);
+        } else {
+            workers.join(far_half, near_half);
+        }
         return;
     }
     // The chunks of a group in one call: a long slice is corrected faster than its pieces.

@@ -203,9 +203,13 @@ impl Plan<'_> {
             // 4: correct, where there is anything to correct.
             if corrects {
                 let theta = &mut theta[elements];
-                passes::correct(workers, chunk_list, theta, observed, &|group, theta| {
-                    wave[group - first_group].correction.apply(theta)
-                });
+                passes::correct(
+                    (workers, workers.threads().get()),
+                    chunk_list,
+                    theta,
+                    observed,
+                    &|group, theta| wave[group - first_group].correction.apply(theta),
+                );
                 for group in wave.iter_mut() {
                     let Some(constraint) = &mut group.constraint else { continue };
                     let own = group.chunks.start - within.start..group.chunks.end - within.start;

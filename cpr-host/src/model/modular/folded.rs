@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Q_h V_h(row) is made once for each of the 2p + 1 rows, so that an example costs sums of rows and one product: for the
-//! published size 2.2 times fewer operations. A batch of a training step is too small for the table to pay.
+//! published size 2.2 times fewer operations for all pairs, the table included. A training step needs what lies between for its
+//! gradients.
 
 use super::Step;
 use super::config::ModularConfig;
@@ -27,8 +28,8 @@ use crate::widened;
 /// Rows of a table that make one task.
 const ROWS: usize = 32;
 
-/// Elements of the largest table: it is to stay in the caches.
-const LARGEST: usize = 1 << 22;
+/// Elements of the largest table: 16 MB of f32, which a last cache may hold.
+const LARGEST: f64 = 4_194_304.0;
 
 /// What the evaluation of one set of weights needs.
 #[derive(Debug, Default)]
@@ -53,12 +54,15 @@ impl<T: Exp> Folded<T> {
     pub(super) fn pays(config: ModularConfig, examples: usize) -> bool {
         let [p, dim, hidden] = [config.p(), config.dim(), config.hidden()];
         let (classes, width) = (p + 1, width(config));
-        let table = (2 * p + 1) * config.heads() * width;
-        let once = dim * dim * width + (2 * p + 1) * dim * width + classes * dim * hidden;
-        let each = hidden * classes + 3 * config.heads() * width;
-        let plain = dim * dim + 2 * dim * hidden + dim * classes;
-        // Sizes stay below 2⁵³: exact, and no product overflows.
-        table <= LARGEST && once as f64 + (examples * each) as f64 <= examples as f64 * plain as f64
+        let floats = |product: [usize; 3]| product.map(|n| n as f64).iter().product::<f64>();
+        let table = floats([2 * p + 1, config.heads(), width]);
+        let once = floats([dim, dim, width])
+            + floats([2 * p + 1, dim, width])
+            + floats([classes, dim, hidden]);
+        let each = floats([hidden, classes, 1]) + floats([3, config.heads(), width]);
+        let plain = floats([dim, dim, 1]) + floats([2, dim, hidden]) + floats([dim, classes, 1]);
+        let examples = examples as f64;
+        table <= LARGEST && once + examples * each < examples * plain
     }
 
     /// Makes everything anew from the tables of `step`.
@@ -98,9 +102,9 @@ impl<T: Exp> Folded<T> {
             for head in 0..heads {
                 let [start, own] = [head * width, head * head_dim];
                 // The last row of a block ends with the slice, so that the rows of every head lie in it.
-                if let Some(out) =
-                    MatrixMut::strided(&mut rows[start..], count, width, heads * width)
-                {
+                let out = MatrixMut::strided(&mut rows[start..], count, width, heads * width);
+                debug_assert!(out.is_some(), "rows of the table");
+                if let Some(out) = out {
                     let values = values.columns(own, head_dim);
                     multiply_into(values, outward.rows(own, head_dim), out, false);
                 }
@@ -163,7 +167,9 @@ fn beside<T: Exp>(rows: Matrix<'_, T>, rights: [Matrix<'_, T>; 2], out: &mut [T]
     let count = out.len() / stride;
     for (right, start) in rights.into_iter().zip([0, width[0]]) {
         let columns = right.count_columns();
-        if let Some(out) = MatrixMut::strided(&mut out[start..], count, columns, stride) {
+        let out = MatrixMut::strided(&mut out[start..], count, columns, stride);
+        debug_assert!(out.is_some(), "rows of a product");
+        if let Some(out) = out {
             multiply_into(rows, right, out, false);
         }
     }
