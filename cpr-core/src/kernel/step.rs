@@ -137,19 +137,12 @@ where
             // No rule of this crate has as many; each row is asked for its block.
             rows => {
                 for (i, (theta, grad)) in both.enumerate() {
-                    let mut local = [[T::ZERO; LANES]; M];
-                    for (local, row) in local.iter_mut().zip(&*rows) {
-                        if let Some(stored) = row.get(i) {
-                            dispatch::prefetch_beyond(stored, blocks.lead);
-                            *local = *stored;
-                        }
+                    let mut stored = heapless::Vec::<_, M>::new();
+                    for block in rows.iter_mut().filter_map(|row| row.get_mut(i)) {
+                        // There is room for as many as there are rows.
+                        let _full = stored.push(block);
                     }
-                    blocks.run(theta, grad, &mut local.each_mut());
-                    for (local, row) in local.iter().zip(&mut *rows) {
-                        if let Some(stored) = row.get_mut(i) {
-                            *stored = *local;
-                        }
-                    }
+                    blocks.run(theta, grad, &mut stored);
                 }
             }
         }

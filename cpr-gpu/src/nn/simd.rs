@@ -1,7 +1,7 @@
 //! Loops over slices at the widest vectors of the machine: sums whose bits do not depend on them.
 
 use cpr_core::Real;
-pub(super) use cpr_host::widened as vectorized;
+pub(super) use cpr_host::vectorized;
 
 /// Independent partial sums of a row, so that its loops vectorize; part of the definition of the bits.
 const LANES: usize = 16;

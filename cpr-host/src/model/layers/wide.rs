@@ -16,7 +16,7 @@ impl<R, F: FnOnce() -> R> WithSimd for Loop<F> {
     }
 }
 
-/// Runs `body`, which is to be inlined whole: what is not inlined is not widened. [`widened!`](crate::widened) makes it so.
+/// Runs `body`, which is to be inlined whole: what is not inlined is not widened. [`vectorized!`](crate::vectorized) makes it so.
 #[inline(always)]
 pub fn dispatch<R>(body: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(Loop(body))
@@ -27,11 +27,11 @@ pub fn dispatch<R>(body: impl FnOnce() -> R) -> R {
 ///
 /// ```
 /// let values = [3.0_f32, 4.0];
-/// let norm: f32 = cpr_host::widened!(values.iter().map(|x| x * x).sum());
+/// let norm: f32 = cpr_host::vectorized!(values.iter().map(|x| x * x).sum());
 /// assert_eq!(norm, 25.0);
 /// ```
 #[macro_export]
-macro_rules! widened {
+macro_rules! vectorized {
     ($body:expr) => {
         $crate::model::layers::wide::dispatch(
             #[inline(always)]

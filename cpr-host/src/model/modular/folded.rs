@@ -23,7 +23,7 @@ use crate::model::layers::relu;
 use crate::model::layers::softmax;
 use crate::model::layers::vector::add;
 use crate::parallel::Workers;
-use crate::widened;
+use crate::vectorized;
 
 /// Rows of a table that make one task.
 const ROWS: usize = 32;
@@ -120,7 +120,7 @@ impl<T: Exp> Folded<T> {
         let outputs =
             tile.hidden.chunks_exact_mut(hidden).zip(tile.logits.chunks_exact_mut(classes));
         for (outputs, example) in outputs.zip(examples) {
-            widened!(self.attend(outputs, config, &tables.scores, example));
+            vectorized!(self.attend(outputs, config, &tables.scores, example));
         }
         let head = Matrix::new(&self.head, classes);
         multiply(Matrix::new(&tile.hidden, hidden), head, &mut tile.logits, true);

@@ -8,7 +8,7 @@ use crate::model::layers::exp::Exp;
 use crate::model::layers::linear::{Matrix, multiply};
 use crate::model::layers::vector::{add, add_scaled, column_sums, dot};
 use crate::model::layers::{relu, softmax};
-use crate::widened;
+use crate::vectorized;
 
 /// The activations of one tile and their gradients, one row for each example.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl<T: Exp> Tile<T> {
         let [dim, hidden] = [config.dim(), config.hidden()];
         self.resize(config, examples.len());
 
-        widened!(self.attend(step, examples));
+        vectorized!(self.attend(step, examples));
         for row in self.residual.chunks_exact_mut(dim) {
             row.copy_from_slice(&tables.query_row);
         }
@@ -107,7 +107,7 @@ impl<T: Exp> Tile<T> {
 
         let up = Matrix::new(&tables.up, hidden);
         multiply(Matrix::new(&self.residual, dim), up, &mut self.hidden, false);
-        widened!(relu::forward_with_bias(&mut self.hidden, weights.up_bias));
+        vectorized!(relu::forward_with_bias(&mut self.hidden, weights.up_bias));
 
         self.output.copy_from_slice(&self.residual);
         for row in self.output.chunks_exact_mut(dim) {
@@ -122,7 +122,7 @@ impl<T: Exp> Tile<T> {
 
     /// The losses of the examples of the last `forward`.
     pub(super) fn score(&mut self, examples: &[Example]) {
-        widened!(self.score_rows(examples));
+        vectorized!(self.score_rows(examples));
     }
 
     #[inline(always)]
@@ -143,16 +143,16 @@ impl<T: Exp> Tile<T> {
         let [dim, hidden, classes] = [config.dim(), config.hidden(), config.p() + 1];
 
         let rows = self.logits.chunks_exact_mut(classes).zip(examples).zip(&self.rows);
-        widened!(for ((powers, example), row) in rows {
+        vectorized!(for ((powers, example), row) in rows {
             cross_entropy::backward(powers, example.label.into(), row, scale);
         });
         let d_logits = Matrix::new(&self.logits, classes);
         multiply(d_logits, Matrix::new(weights.head, dim), &mut self.d_output, false);
-        widened!(column_sums(&self.d_output, &mut self.d_down_bias));
+        vectorized!(column_sums(&self.d_output, &mut self.d_down_bias));
 
         let d_output = Matrix::new(&self.d_output, dim);
         multiply(d_output, Matrix::new(weights.down, hidden), &mut self.d_hidden, false);
-        widened!({
+        vectorized!({
             relu::backward(&self.hidden, &mut self.d_hidden);
             column_sums(&self.d_hidden, &mut self.d_up_bias);
         });
@@ -160,11 +160,11 @@ impl<T: Exp> Tile<T> {
         self.d_residual.copy_from_slice(&self.d_output);
         let d_hidden = Matrix::new(&self.d_hidden, hidden);
         multiply(d_hidden, Matrix::new(weights.up, dim), &mut self.d_residual, true);
-        widened!(column_sums(&self.d_residual, &mut self.d_query_row));
+        vectorized!(column_sums(&self.d_residual, &mut self.d_query_row));
 
         let d_residual = Matrix::new(&self.d_residual, dim);
         multiply(d_residual, Matrix::new(weights.out_proj, dim), &mut self.d_mixed, false);
-        widened!(self.attend_backward(step, examples));
+        vectorized!(self.attend_backward(step, examples));
     }
 
     /// Attention of the last position to all three: probabilities, and the values mixed by them.
