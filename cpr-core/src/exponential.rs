@@ -15,7 +15,7 @@ pub(crate) fn exp2_single(x: f32) -> f32 {
     let [e0, e1, e2, e3, e4, e5] = EXP_SINGLE;
     let r2 = r * r;
     let mantissa = 1.0 + r * ((e0 + e1 * r) + r2 * ((e2 + e3 * r) + r2 * (e4 + e5 * r)));
-    let (one, other) = powers_of_two_single(shifted);
+    let (one, other) = powers_of_two_single(shifted.to_bits());
     mantissa * one * other
 }
 

@@ -58,17 +58,17 @@ where
     let mut lanes = observer.begin();
     let mut stopped = 0;
     if const { B::FINISHES || S::STRIPWISE } {
-        let mut copy = [T::ZERO; STRIP];
+        let mut copy = [[T::ZERO; LANES]; STRIP / LANES];
         for mut strip in shard.cut::<STRIP>() {
             stopped += long_step(level, (base, shrink), &mut copy, strip.reborrow());
             lanes = add(level, observer, lanes, strip.theta);
         }
     } else if !O::OBSERVES || (O::FEW_LANES && level == Level::Avx512) {
-        let step = Step { base, shrink, observer, lanes, shard };
+        let step = Step { keep: (), base, shrink, observer, lanes, shard };
         (stopped, lanes) = dispatch::run_at(level, step);
     } else {
         for mut strip in shard.cut::<WIDE_STRIP>() {
-            let step = Step::alone(base, shrink, strip.reborrow());
+            let step = Step::alone((), base, shrink, strip.reborrow());
             stopped += dispatch::run_at(level, step).0;
             lanes = add(level, observer, lanes, strip.theta);
         }
@@ -80,46 +80,21 @@ where
 fn long_step<T, B, S, const M: usize>(
     level: Level,
     (base, shrink): (B, S),
-    copy: &mut [T; STRIP],
-    shard: Shard<'_, T, M>,
+    copy: &mut [[T; LANES]; STRIP / LANES],
+    mut shard: Shard<'_, T, M>,
 ) -> u64
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
 {
-    let Shard { theta, grad, moments } = shard;
-    let Some(before) = copy.get_mut(..theta.len()) else { return 0 };
-    dispatch::run_at(level, Copied { from: &*theta, to: &mut *before });
-    let mut shard = Shard { theta: &mut *theta, grad, moments };
-    dispatch::run_at(level, Step::alone(base, Unmoved, shard.reborrow()));
+    dispatch::run_at(level, Step::alone(copy.iter_mut(), base, Unmoved, shard.reborrow()));
+    let Shard { theta, moments, .. } = shard;
+    let Some(before) = copy.as_flattened().get(..theta.len()) else { return 0 };
     if const { B::FINISHES } {
-        let moments = shard.moments;
-        dispatch::run_at(level, Finish { base, before, theta: shard.theta, moments });
+        dispatch::run_at(level, Finish { base, before, theta: &mut *theta, moments });
     }
     dispatch::run_at(level, CorrectFrom { shrink, before, theta })
-}
-
-/// A copy of a strip, in blocks: of a plain loop LLVM makes a call, which takes more instructions.
-struct Copied<'a, T> {
-    from: &'a [T],
-    to: &'a mut [T],
-}
-
-impl<T: Real> Kernel for Copied<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let ((blocks, tail), (to_blocks, to_tail)) =
-            (self.from.as_chunks::<LANES>(), self.to.as_chunks_mut::<LANES>());
-        for (to, block) in to_blocks.iter_mut().zip(blocks) {
-            *to = *block;
-        }
-        for (to, &element) in to_tail.iter_mut().zip(tail) {
-            *to = element;
-        }
-    }
 }
 
 /// What follows the blocks of a base step; part by part, while the moments of the next strip come.
@@ -139,9 +114,11 @@ impl<T: Real, B: BaseRule<T, M>, const M: usize> Kernel for Finish<'_, T, B, M> 
     fn run(self) {
         let Self { base, mut before, mut theta, mut moments } = self;
         let lead = dispatch::where_it_gains(STRIP);
+        // A rule over the whole strip begins once; where it asks ahead, part by part.
+        let turn = if lead > 0 { PART } else { STRIP };
         // Cut as `Parts` does, not by `chunks`, in which a panic may stay.
         loop {
-            let length = theta.len().min(PART);
+            let length = theta.len().min(turn);
             if length == 0 {
                 return;
             }

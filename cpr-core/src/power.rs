@@ -3,24 +3,24 @@
 mod raise;
 
 pub(crate) use raise::{
-    EXP_DOUBLE, EXP_SINGLE, clamped, cubic, exponent_double, exponent_single, exponential_double,
-    exponential_single, logarithm_double, logarithm_single,
+    EXP_DOUBLE, EXP_SINGLE, clamped, cubic, exponent_double, exponent_single, logarithm_double,
+    logarithm_single, mantissa_double, mantissa_single, scaled_double, scaled_single,
 };
 
 use num_traits::Float;
 
 use crate::{
     observer::STRIP,
-    real::{Real, leading_bits},
+    real::{FIELD_SINGLE, Real, leading_bits},
     reduce::LANES,
 };
 
-/// Elements of a tile of a staged rule: two to sixteen registers, whose chains of operations do not wait for each other. On a
-/// microcontroller, which has no such registers, few: the last tile of a strip is filled up.
-const TILE: usize = if cfg!(feature = "std") { 2 * LANES } else { 4 };
+/// Elements of a tile, which a staged rule takes through a stage at once: one to four registers. On a microcontroller, which
+/// has no such registers, few: the last tile of a strip is filled up.
+pub(crate) const TILE: usize = if cfg!(feature = "std") { LANES } else { 4 };
 
-/// Tiles that a staged rule takes through a stage at once: what one stage leaves the next stays near.
-const TILES: usize = if STRIP < 8 * TILE { STRIP / TILE } else { 8 };
+/// Tiles of a [`Part`].
+const TILES: usize = if STRIP < 16 * TILE { STRIP / TILE } else { 16 };
 
 /// Elements of [`TILES`] tiles.
 pub(crate) const PART: usize = TILES * TILE;
@@ -105,9 +105,21 @@ impl<T: Real> Part<T> {
         for (place, value) in tiles.as_flattened_mut().iter_mut().zip(values) {
             *place = value;
         }
-        power.of_tiles(tiles);
+        power.replace(tiles);
         tiles.as_flattened().get(..count).unwrap_or_default()
     }
+}
+
+/// Values in tiles, and what takes their powers: a loop that goes on where a power is made, while those behind it are.
+pub(crate) trait Tiles<T> {
+    /// How many tiles there are.
+    fn count(&self) -> usize;
+
+    /// The values of one.
+    fn values(&self, place: usize) -> Option<&[T; TILE]>;
+
+    /// Takes |x|ᵃ of the values of one: in their order, each after its values were read for the last time.
+    fn take(&mut self, place: usize, powers: &[T; TILE]);
 }
 
 /// What [`Power::choose`] runs: code that is written once and compiled for each rule.
@@ -129,9 +141,23 @@ pub(crate) trait ElementPower: Copy {
 
     /// Replaces every x of at most [`TILES`] tiles by |x|ᵃ: the bits of `of`.
     #[inline(always)]
-    fn of_tiles<T: Real>(self, values: &mut [[T; TILE]]) {
+    fn replace<T: Real>(self, values: &mut [[T; TILE]]) {
         for x in values.as_flattened_mut() {
             *x = self.of(x.abs());
+        }
+    }
+
+    /// |x|ᵃ of every tile: the bits of `of`.
+    #[inline(always)]
+    fn of_tiles<T: Real>(self, tiles: &mut impl Tiles<T>) {
+        for place in 0..tiles.count() {
+            if let Some(values) = tiles.values(place) {
+                let mut powers = *values;
+                for x in &mut powers {
+                    *x = self.of(x.abs());
+                }
+                tiles.take(place, &powers);
+            }
         }
     }
 }
@@ -226,7 +252,7 @@ pub(crate) struct General {
     double: Pieces<f64>,
 }
 
-/// What the exponent comes to in a product.
+/// What the exponent comes to in a product. For `f32`, where k comes as k·2²³, the first two are smaller by as much.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pieces<T> {
     /// a, without the bits that a binary exponent needs in a product.
@@ -241,12 +267,13 @@ impl General {
     fn new(exponent: f64) -> Self {
         const TWO_OVER_LN_2: f64 = 2.885_390_081_777_926_8;
         let factor = exponent * TWO_OVER_LN_2;
+        const UNIT: f64 = 1.0 / (1_u32 << FIELD_SINGLE) as f64;
         // 53 bits less the 11 of an exponent; for `f32` 24 bits less 8.
         let (high, short) = (leading_bits::<11>(exponent), leading_bits::<37>(exponent));
         Self {
             single: Pieces {
-                exponent_high: f32::from_f64(short),
-                exponent_low: f32::from_f64(exponent - short),
+                exponent_high: f32::from_f64(short * UNIT),
+                exponent_low: f32::from_f64((exponent - short) * UNIT),
                 factor: f32::from_f64(factor),
             },
             double: Pieces { exponent_high: high, exponent_low: exponent - high, factor },
@@ -273,12 +300,17 @@ impl ElementPower for General {
 
     #[inline(always)]
     fn of<T: Real>(self, magnitude: T) -> T {
-        magnitude.exponential(T::exponent(magnitude.logarithm(), self))
+        magnitude.scaled(T::mantissa(T::exponent(magnitude.logarithm(), self)))
     }
 
     #[inline(always)]
-    fn of_tiles<T: Real>(self, values: &mut [[T; TILE]]) {
-        raise::raise_tiles(values, self);
+    fn replace<T: Real>(self, values: &mut [[T; TILE]]) {
+        raise::replace(values, self);
+    }
+
+    #[inline(always)]
+    fn of_tiles<T: Real>(self, tiles: &mut impl Tiles<T>) {
+        raise::raise_tiles(tiles, self);
     }
 }
 

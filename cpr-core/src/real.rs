@@ -39,7 +39,9 @@ mod sealed {
         #[doc(hidden)]
         fn exponent(parts: [Self; 2], exponent: General) -> [Self; 2];
         #[doc(hidden)]
-        fn exponential(self, parts: [Self; 2]) -> Self;
+        fn mantissa(parts: [Self; 2]) -> [Self; 2];
+        #[doc(hidden)]
+        fn scaled(self, parts: [Self; 2]) -> Self;
         #[doc(hidden)]
         fn exp2_bounded(self) -> Self;
     }
@@ -61,8 +63,13 @@ impl sealed::Sealed for f32 {
     }
 
     #[inline(always)]
-    fn exponential(self, parts: [Self; 2]) -> Self {
-        power::exponential_single(self, parts)
+    fn mantissa(parts: [Self; 2]) -> [Self; 2] {
+        power::mantissa_single(parts)
+    }
+
+    #[inline(always)]
+    fn scaled(self, parts: [Self; 2]) -> Self {
+        power::scaled_single(self, parts)
     }
 
     #[inline(always)]
@@ -86,8 +93,13 @@ impl sealed::Sealed for f64 {
     }
 
     #[inline(always)]
-    fn exponential(self, parts: [Self; 2]) -> Self {
-        power::exponential_double(self, parts)
+    fn mantissa(parts: [Self; 2]) -> [Self; 2] {
+        power::mantissa_double(parts)
+    }
+
+    #[inline(always)]
+    fn scaled(self, parts: [Self; 2]) -> Self {
+        power::scaled_double(self, parts)
     }
 
     #[inline(always)]
@@ -177,26 +189,31 @@ pub(crate) const fn split_exponent(value: f64) -> (f64, f64) {
     (f64::from_bits(mantissa), exponent - (WHOLE + BIAS))
 }
 
-/// [`split_exponent`] for `f32`.
+/// [`split_exponent`] for `f32`, but the exponent as it stands in the bits: e·2²³.
+///
+/// One subtraction takes it off; made a float by [`whole_as_single`], it needs no shift.
 #[inline(always)]
-pub(crate) const fn split_exponent_single(value: f32) -> (f32, f32) {
-    const FIELD: u32 = f32::MANTISSA_DIGITS - 1;
+pub(crate) const fn split_exponent_single(value: f32) -> (f32, i32) {
     const SQRT_HALF: u32 = core::f32::consts::FRAC_1_SQRT_2.to_bits();
-    const STEP: u32 = 1.0_f32.to_bits() - SQRT_HALF;
-    /// 2²³: in its binade the low bits of a float are a whole number.
-    const WHOLE: f32 = 8_388_608.0;
-    const BIAS: f32 = 127.0;
-    let bits = value.to_bits().wrapping_add(STEP);
-    let mantissa = (bits & ((1 << FIELD) - 1)).wrapping_add(SQRT_HALF);
-    let exponent = f32::from_bits((bits >> FIELD) | WHOLE.to_bits());
-    (f32::from_bits(mantissa), exponent - (WHOLE + BIAS))
+    let bits = value.to_bits();
+    let exponent = bits.wrapping_sub(SQRT_HALF) & (u32::MAX << FIELD_SINGLE);
+    (f32::from_bits(bits.wrapping_sub(exponent)), exponent.cast_signed())
+}
+
+/// Where the exponent of an `f32` begins in its bits.
+pub(crate) const FIELD_SINGLE: u32 = f32::MANTISSA_DIGITS - 1;
+
+/// The `f32` nearest to a whole number.
+#[inline(always)]
+pub(crate) const fn whole_as_single(value: i32) -> f32 {
+    value as f32
 }
 
 /// 1.5·2⁵²: `value + ROUND − ROUND` is the whole number nearest to `value`, ties to even, for |`value`| < 2⁵¹.
 pub(crate) const ROUND: f64 = 6_755_399_441_055_744.0;
 
-/// [`ROUND`] for `f32`: 1.5·2²³.
-pub(crate) const ROUND_SINGLE: f32 = 12_582_912.0;
+/// [`ROUND`] for `f32`, 1.5·2²³, and twice the bias of an exponent, which [`powers_of_two_single`] need not add then.
+pub(crate) const ROUND_SINGLE: f32 = 12_582_912.0 + 2.0 * 127.0;
 
 /// 2ⁿ, where `shifted` is n + [`ROUND`] for a whole n in [−1022, 1023].
 #[inline(always)]
@@ -205,15 +222,12 @@ pub(crate) const fn power_of_two(shifted: f64) -> f64 {
     f64::from_bits(exponent.wrapping_add(1.0_f64.to_bits()))
 }
 
-/// Two powers of two whose product is 2ⁿ, where `shifted` is n + [`ROUND_SINGLE`] for a whole n in [−252, 254].
+/// Two powers of two whose product is 2ⁿ, where `shifted` are the bits of n + [`ROUND_SINGLE`] for a whole n in [−252, 254].
 #[inline(always)]
-pub(crate) const fn powers_of_two_single(shifted: f32) -> (f32, f32) {
-    const FIELD: u32 = f32::MANTISSA_DIGITS - 1;
-    let doubled_bias = 2 * (1.0_f32.to_bits() >> FIELD);
-    let exponent = shifted.to_bits().wrapping_sub(ROUND_SINGLE.to_bits() - doubled_bias);
-    let half = exponent >> 1;
-    let other_half = exponent.wrapping_sub(half);
-    (f32::from_bits(half << FIELD), f32::from_bits(other_half << FIELD))
+pub(crate) const fn powers_of_two_single(shifted: u32) -> (f32, f32) {
+    let exponent = shifted << FIELD_SINGLE;
+    let half = (exponent >> 1) & (u32::MAX << FIELD_SINGLE);
+    (f32::from_bits(half), f32::from_bits(exponent.wrapping_sub(half)))
 }
 
 /// `value` with the last `DROPPED` bits of its mantissa cut off.

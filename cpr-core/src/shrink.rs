@@ -4,7 +4,7 @@
 //! phase 1, both are the same. A rule returns how many elements the overshoot guard stopped at zero.
 
 use crate::{
-    power::{ElementPower, ForEachPower, Identity, PART, Part, Power},
+    power::{ElementPower, ForEachPower, Identity, PART, Power, TILE, Tiles},
     real::Real,
     reduce::LANES,
     streams,
@@ -343,13 +343,41 @@ struct Powered<'a, T, F> {
     theta: &'a mut [T],
 }
 
-impl<T: Real, F: Factor<T>> Powered<'_, T, F> {
+/// The weight times the factor, or 0.
+#[inline(always)]
+fn shrunk<T: Real>(factor: impl Factor<T>, w: T, power: T, (strength, smallest): (T, T)) -> T {
+    // An overflowed power is the largest number: no NaN of ∞/∞, nor of ∞ times a strength that rounds to 0.
+    let power = if power > T::max_value() { T::max_value() } else { power };
+    let w = factor.times(w, power, strength);
+    if w.abs() < smallest { T::ZERO } else { w }
+}
+
+/// The tiles of [`Powered`]: a power becomes a factor while those of the tiles behind it are made.
+struct ShrunkTiles<'a, T, F> {
+    factor: F,
+    limits: (T, T),
+    before: Option<&'a [[T; TILE]]>,
+    theta: &'a mut [[T; TILE]],
+}
+
+impl<T: Real, F: Factor<T>> Tiles<T> for ShrunkTiles<'_, T, F> {
     #[inline(always)]
-    fn shrunk(factor: F, w: T, power: T, (strength, smallest): (T, T)) -> T {
-        // An overflowed power is the largest number: no NaN of ∞/∞, nor of ∞ times a strength that rounds to 0.
-        let power = if power > T::max_value() { T::max_value() } else { power };
-        let w = factor.times(w, power, strength);
-        if w.abs() < smallest { T::ZERO } else { w }
+    fn count(&self) -> usize {
+        self.theta.len()
+    }
+
+    #[inline(always)]
+    fn values(&self, place: usize) -> Option<&[T; TILE]> {
+        self.before.unwrap_or(self.theta).get(place)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, place: usize, powers: &[T; TILE]) {
+        if let Some(tile) = self.theta.get_mut(place) {
+            for (w, &power) in tile.iter_mut().zip(powers) {
+                *w = shrunk(self.factor, *w, power, self.limits);
+            }
+        }
     }
 }
 
@@ -361,13 +389,20 @@ impl<T: Real, F: Factor<T>> ForEachPower for Powered<'_, T, F> {
         let Self { factor, strength, smallest, before, theta } = self;
         let limits = (strength, smallest);
         if P::STAGED {
-            let mut powers = Part::new();
-            for (place, theta) in theta.chunks_mut(PART).enumerate() {
-                let before = before.and_then(|before| before.chunks(PART).nth(place));
-                let deciding = before.unwrap_or(&*theta).iter().copied();
-                let powers = powers.raised(power, deciding);
-                for (w, &power) in theta.iter_mut().zip(powers) {
-                    *w = Self::shrunk(factor, *w, power, limits);
+            let (theta, tail) = theta.as_chunks_mut::<TILE>();
+            let (before, before_tail) = match before.map(<[T]>::as_chunks::<TILE>) {
+                Some((before, tail)) => (Some(before), Some(tail)),
+                None => (None, None),
+            };
+            power.of_tiles(&mut ShrunkTiles { factor, limits, before, theta });
+            if !tail.is_empty() {
+                let mut powers = [T::ZERO; TILE];
+                for (place, &x) in powers.iter_mut().zip(before_tail.unwrap_or(&*tail)) {
+                    *place = x;
+                }
+                power.replace(core::slice::from_mut(&mut powers));
+                for (w, &power) in tail.iter_mut().zip(&powers) {
+                    *w = shrunk(factor, *w, power, limits);
                 }
             }
             return;
@@ -375,12 +410,12 @@ impl<T: Real, F: Factor<T>> ForEachPower for Powered<'_, T, F> {
         match before {
             Some(before) => {
                 for (w, &x) in theta.iter_mut().zip(before) {
-                    *w = Self::shrunk(factor, *w, power.of(x.abs()), limits);
+                    *w = shrunk(factor, *w, power.of(x.abs()), limits);
                 }
             }
             None => {
                 for w in theta {
-                    *w = Self::shrunk(factor, *w, power.of(w.abs()), limits);
+                    *w = shrunk(factor, *w, power.of(w.abs()), limits);
                 }
             }
         }
@@ -406,7 +441,7 @@ impl<T: Real> PowerStep<T> {
 }
 
 impl<T: Real> Shrink<T> for PowerStep<T> {
-    const TURN: usize = PART;
+    const TURN: usize = 2 * PART;
 
     #[inline(always)]
     fn element(&self, before: T, after: T) -> (T, bool) {

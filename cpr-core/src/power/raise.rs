@@ -1,18 +1,53 @@
-//! The two polynomials of [`General`], in three stages.
+//! The two polynomials of [`General`], in four stages.
 //!
-//! A stage is short enough for a processor to have many elements of a plain loop in flight at once; the whole of it
-//! waits for itself (a factor of the p-norm in the cache, AVX-512: 1.4 ns a parameter against 1.0; AVX2: 2.2 against 1.4).
+//! The whole of them waits for itself, longer than a processor looks ahead. So a loop takes a tile through one stage while
+//! those before it go through the later ones: what is at hand at once are short chains that do not wait for each other.
 //! One element goes through the same operations.
 
-use super::{General, Pieces, TILE, TILES};
+use super::{General, Pieces, TILE, TILES, Tiles};
 use crate::real::{
-    ROUND, ROUND_SINGLE, Real, power_of_two, powers_of_two_single, split_exponent,
-    split_exponent_single,
+    FIELD_SINGLE, ROUND, ROUND_SINGLE, Real, power_of_two, powers_of_two_single, split_exponent,
+    split_exponent_single, whole_as_single,
 };
 
-/// Replaces every x of at most [`TILES`] tiles by |x|ᵃ.
+/// Tiles that are under way.
+const UNDER_WAY: usize = 3;
+
+/// |x|ᵃ of every tile.
 #[inline(always)]
-pub(super) fn raise_tiles<T: Real>(values: &mut [[T; TILE]], general: General) {
+pub(super) fn raise_tiles<T: Real>(tiles: &mut impl Tiles<T>, general: General) {
+    // [s, k] of one tile, [n, r] of the one before it, [n, 2^r] of the one before that: arrays that become registers.
+    let [mut s, mut k, mut n, mut r, mut shifted, mut mantissas] = [[T::ZERO; TILE]; 6];
+    for place in 0..tiles.count() + UNDER_WAY {
+        if let Some(place) = place.checked_sub(UNDER_WAY)
+            && let Some(values) = tiles.values(place)
+        {
+            let mut powers = [T::ZERO; TILE];
+            let parts = shifted.iter().zip(&mantissas);
+            for ((power, x), (n, m)) in powers.iter_mut().zip(values).zip(parts) {
+                *power = x.abs().scaled([*n, *m]);
+            }
+            tiles.take(place, &powers);
+        }
+        let later = shifted.iter_mut().zip(&mut mantissas);
+        for ((shifted, m), (n, r)) in later.zip(n.iter().zip(&r)) {
+            [*shifted, *m] = T::mantissa([*n, *r]);
+        }
+        for ((n, r), (s, k)) in n.iter_mut().zip(&mut r).zip(s.iter().zip(&k)) {
+            [*n, *r] = T::exponent([*s, *k], general);
+        }
+        if let Some(values) = tiles.values(place) {
+            for (x, (s, k)) in values.iter().zip(s.iter_mut().zip(&mut k)) {
+                [*s, *k] = x.abs().logarithm();
+            }
+        }
+    }
+}
+
+/// Replaces every x of at most [`TILES`] tiles by |x|ᵃ, stage after stage: for `f64`, whose state fills the registers, this is
+/// faster where nothing comes after the power.
+#[inline(always)]
+pub(super) fn replace<T: Real>(values: &mut [[T; TILE]], general: General) {
     let [mut quotients, mut exponents] = [[[T::ZERO; TILE]; TILES]; 2];
     for ((x, s), k) in values.iter().zip(&mut quotients).zip(&mut exponents) {
         for ((x, s), k) in x.iter().zip(s).zip(k) {
@@ -27,7 +62,7 @@ pub(super) fn raise_tiles<T: Real>(values: &mut [[T; TILE]], general: General) {
     }
     for ((x, n), r) in values.iter_mut().zip(&quotients).zip(&exponents) {
         for ((x, n), r) in x.iter_mut().zip(n).zip(r) {
-            *x = x.abs().exponential([*n, *r]);
+            *x = x.abs().scaled(T::mantissa([*n, *r]));
         }
     }
 }
@@ -85,41 +120,50 @@ pub(crate) fn clamped<T: Real>(value: T, limit: T) -> T {
     if value > -limit { value } else { -limit }
 }
 
-/// [s, k] for x >= 0.
+/// [s, k·2²³] for x >= 0.
 #[inline(always)]
 pub(crate) fn logarithm_single(magnitude: f32) -> [f32; 2] {
     /// Makes every subnormal number normal: 2²⁴.
     const UP: f32 = 16_777_216.0;
     let subnormal = magnitude < f32::MIN_POSITIVE;
     let (m, k) = split_exponent_single(magnitude * if subnormal { UP } else { 1.0 });
-    let k = k - if subnormal { 24.0 } else { 0.0 };
-    [(m - 1.0) / (m + 1.0), k]
+    let k = k.wrapping_sub(if subnormal { 24 << FIELD_SINGLE } else { 0 });
+    [(m - 1.0) / (m + 1.0), whole_as_single(k)]
 }
 
 /// [n + [`ROUND_SINGLE`], r] for [`logarithm_single`].
 #[inline(always)]
 pub(crate) fn exponent_single([s, k]: [f32; 2], a: &Pieces<f32>) -> [f32; 2] {
-    /// Results beyond 2^±250 are ∞ and 0: the polynomial is positive whatever r is then.
-    const LIMIT: f32 = 250.0;
     let square = s * s;
     let [c0, c1, c2] = LOG_SINGLE;
     let tail = (c0 + c1 * square) + c2 * (square * square);
     let whole = a.exponent_high * k;
     let part = a.factor * (s + (s * square) * tail);
     // Without the rest of a, for which n then need not wait: |r| may exceed ½ by 0.005·a.
-    let shifted = clamped(whole + part, LIMIT) + ROUND_SINGLE;
+    let shifted = (whole + part) + ROUND_SINGLE;
     let n = shifted - ROUND_SINGLE;
     [shifted, (whole - n) + (part + a.exponent_low * k)]
 }
 
-/// 2^(n + r) for [`exponent_single`]; 0, ∞ and NaN stay what they are.
+/// [n + [`ROUND_SINGLE`], 2^r] for [`exponent_single`].
 #[inline(always)]
-pub(crate) fn exponential_single(magnitude: f32, [shifted, r]: [f32; 2]) -> f32 {
-    const TINIEST: f32 = f32::MIN_POSITIVE * f32::EPSILON;
+pub(crate) fn mantissa_single([shifted, r]: [f32; 2]) -> [f32; 2] {
     let [e0, e1, e2, e3, e4, e5] = EXP_SINGLE;
     let r2 = r * r;
     let mantissa = 1.0 + r * ((e0 + e1 * r) + r2 * ((e2 + e3 * r) + r2 * (e4 + e5 * r)));
-    let (one, other) = powers_of_two_single(shifted);
+    [shifted, mantissa]
+}
+
+/// 2^(n + r) for [`mantissa_single`]; 0, ∞ and NaN stay what they are.
+#[inline(always)]
+pub(crate) fn scaled_single(magnitude: f32, [shifted, mantissa]: [f32; 2]) -> f32 {
+    const TINIEST: f32 = f32::MIN_POSITIVE * f32::EPSILON;
+    /// Results beyond 2^±250 are ∞ and 0.
+    const LIMIT: f32 = 250.0;
+    const LOWEST: u32 = (ROUND_SINGLE - LIMIT).to_bits();
+    const HIGHEST: u32 = (ROUND_SINGLE + LIMIT).to_bits();
+    // Positive floats have the order of their bits, and whole numbers are compared by a unit that has less to do here.
+    let (one, other) = powers_of_two_single(shifted.to_bits().clamp(LOWEST, HIGHEST));
     // Bounds that LLVM does not turn into a longer test of the bits, as it does 0 and ∞.
     #[expect(clippy::manual_range_contains, reason = "`contains` stops early, by a branch")]
     let ordinary = (magnitude >= TINIEST) & (magnitude <= f32::MAX);
@@ -155,16 +199,21 @@ pub(crate) fn exponent_double([s, k]: [f64; 2], a: &Pieces<f64>) -> [f64; 2] {
     [shifted, clamped((whole - n) + (part + a.exponent_low * k), 1.0)]
 }
 
-/// [`exponential_single`] for `f64`.
+/// [`mantissa_single`] for `f64`.
 #[inline(always)]
-pub(crate) fn exponential_double(magnitude: f64, [shifted, r]: [f64; 2]) -> f64 {
-    const TINIEST: f64 = f64::MIN_POSITIVE * f64::EPSILON;
+pub(crate) fn mantissa_double([shifted, r]: [f64; 2]) -> [f64; 2] {
     let [e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10] = EXP_DOUBLE;
     let r2 = r * r;
     let r4 = r2 * r2;
     let upper = cubic([e4, e5, e6, e7], r, r2) + ((e8 + e9 * r) + e10 * r2) * r4;
     let mantissa = 1.0 + r * (cubic([e0, e1, e2, e3], r, r2) + upper * r4);
+    [shifted, mantissa]
+}
 
+/// [`scaled_single`] for `f64`.
+#[inline(always)]
+pub(crate) fn scaled_double(magnitude: f64, [shifted, mantissa]: [f64; 2]) -> f64 {
+    const TINIEST: f64 = f64::MIN_POSITIVE * f64::EPSILON;
     // 2ⁿ in two steps, so that a subnormal result is rounded once, by the last product.
     let n = shifted - ROUND;
     let half = n * 0.5 + ROUND;

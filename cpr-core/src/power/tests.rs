@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
-use super::{ElementPower, ForEachPower, Power, TILE, TILES};
+use super::{ElementPower, ForEachPower, Power, TILE, TILES, Tiles};
 use crate::Real;
 
 const EXPONENTS: [f64; 19] = [
@@ -171,11 +171,25 @@ fn a_loop_that_chooses_once_gives_the_same_bits_as_single_values() {
 
 #[test]
 fn tiles_give_the_same_bits_as_single_values() {
-    struct Tiles<'a, T>(&'a mut [[T; TILE]]);
-    impl<T: Real> ForEachPower for Tiles<'_, T> {
+    struct InPlace<'a, T>(&'a mut [[T; TILE]]);
+    impl<T: Real> Tiles<T> for InPlace<'_, T> {
+        fn count(&self) -> usize {
+            self.0.len()
+        }
+        fn values(&self, place: usize) -> Option<&[T; TILE]> {
+            self.0.get(place)
+        }
+        fn take(&mut self, place: usize, powers: &[T; TILE]) {
+            self.0[place] = *powers;
+        }
+    }
+    /// In place, and as they come out of the loop over tiles.
+    struct Both<'a, T>(&'a mut [[T; TILE]], &'a mut [[T; TILE]]);
+    impl<T: Real> ForEachPower for Both<'_, T> {
         type Output = ();
         fn run<P: ElementPower>(self, power: P) {
-            power.of_tiles(self.0);
+            power.replace(self.0);
+            power.of_tiles(&mut InPlace(self.1));
         }
     }
     /// Every value has one, and NaN too.
@@ -200,12 +214,14 @@ fn tiles_give_the_same_bits_as_single_values() {
                 *x = edges.get(i % 11).copied().unwrap_or(ordinary);
             }
             let start = values;
-            power.choose(Tiles(&mut values[..tiles]));
-            for (x, raised) in
-                start.as_flattened().iter().zip(values.as_flattened()).take(tiles * TILE)
+            let mut others = values;
+            power.choose(Both(&mut values[..tiles], &mut others[..tiles]));
+            let raised = values.as_flattened().iter().zip(others.as_flattened());
+            for (x, (replaced, taken)) in start.as_flattened().iter().zip(raised).take(tiles * TILE)
             {
                 let alone = power.of(x.abs());
-                assert_eq!(bits(*raised), bits(alone));
+                assert_eq!(bits(*replaced), bits(alone));
+                assert_eq!(bits(*taken), bits(alone));
             }
             assert!(
                 start[tiles..]
