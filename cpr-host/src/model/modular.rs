@@ -42,6 +42,7 @@ use crate::data::modular::Example;
 use crate::parallel::Workers;
 use crate::param::{ParamKind, ParamLayout};
 use crate::random::{Random, Stream};
+use crate::vectorized;
 
 /// Rows of a tile: few enough that a tile stays in the cache of its core, enough that products run
 /// at full speed.
@@ -327,7 +328,9 @@ fn gradients<T: Exp>(
     };
     let attention = || {
         gradient(dim, dim, |tile| [&tile.d_residual, &tile.mixed], grads.out_proj);
-        workers.for_each_item(heads, |head, sums| sums.gather(step, head, tiles, batch));
+        workers.for_each_item(heads, |head, sums| {
+            vectorized!(sums.gather(step, head, tiles, batch));
+        });
     };
     let up = || gradient(hidden, dim, |tile| [&tile.d_hidden, &tile.residual], grads.up);
     let down = || gradient(dim, hidden, |tile| [&tile.d_output, &tile.hidden], grads.down);

@@ -169,6 +169,7 @@ impl<T: Exp> HeadGradient<T> {
     }
 
     /// Sums over all examples, in their order.
+    #[inline(always)]
     pub(super) fn gather(
         &mut self,
         step: &Step<'_, T>,

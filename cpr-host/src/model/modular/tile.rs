@@ -202,7 +202,9 @@ impl<T: Exp> Tile<T> {
             let d_mixed = &self.d_mixed[row * dim..][..dim];
             for head in 0..heads {
                 let range = head * width..(head + 1) * width;
-                let d_alpha = values.map(|v| dot(&d_mixed[range.clone()], &v[range.clone()]));
+                let d_mixed = &d_mixed[range.clone()];
+                let [first, second, third] = values.map(|values| &values[range.clone()]);
+                let d_alpha = [dot(d_mixed, first), dot(d_mixed, second), dot(d_mixed, third)];
                 let alpha = self.probabilities[row * heads + head];
                 self.d_scores[row * heads + head] = softmax::backward(alpha, d_alpha);
             }
