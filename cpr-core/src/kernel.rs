@@ -97,7 +97,7 @@ where
     dispatch::run_at(level, CorrectFrom { shrink, before, theta })
 }
 
-/// What follows the blocks of a base step; part by part, while the moments of the next strip come.
+/// What follows the blocks of a base step; where it asks ahead part by part, while the moments of the next strip come.
 ///
 /// Arithmetic and memory take turns otherwise: no load is in flight while a strip is worked on.
 struct Finish<'a, T, B, const M: usize> {

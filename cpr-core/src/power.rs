@@ -11,11 +11,11 @@ use num_traits::Float;
 
 use crate::{
     observer::STRIP,
-    real::{FIELD_SINGLE, Real, leading_bits},
+    real::{Real, leading_bits},
     reduce::LANES,
 };
 
-/// Elements of a tile, which a staged rule takes through a stage at once: one to four registers. On a microcontroller, which
+/// Elements of a tile, which a staged rule takes through a stage at once: one to eight registers. On a microcontroller, which
 /// has no such registers, few: the last tile of a strip is filled up.
 pub(crate) const TILE: usize = if cfg!(feature = "std") { LANES } else { 4 };
 
@@ -147,7 +147,7 @@ pub(crate) trait ElementPower: Copy {
         }
     }
 
-    /// |x|ᵃ of every tile: the bits of `of`.
+    /// |x|ᵃ of every tile: the bits of `of`. A rule that is not staged is asked for it by tests alone.
     #[inline(always)]
     fn of_tiles<T: Real>(self, tiles: &mut impl Tiles<T>) {
         for place in 0..tiles.count() {
@@ -267,13 +267,14 @@ impl General {
     fn new(exponent: f64) -> Self {
         const TWO_OVER_LN_2: f64 = 2.885_390_081_777_926_8;
         let factor = exponent * TWO_OVER_LN_2;
-        const UNIT: f64 = 1.0 / (1_u32 << FIELD_SINGLE) as f64;
+        // 2⁻²³.
+        let unit = f32::EPSILON.to_f64();
         // 53 bits less the 11 of an exponent; for `f32` 24 bits less 8.
         let (high, short) = (leading_bits::<11>(exponent), leading_bits::<37>(exponent));
         Self {
             single: Pieces {
-                exponent_high: f32::from_f64(short * UNIT),
-                exponent_low: f32::from_f64((exponent - short) * UNIT),
+                exponent_high: f32::from_f64(short * unit),
+                exponent_low: f32::from_f64((exponent - short) * unit),
                 factor: f32::from_f64(factor),
             },
             double: Pieces { exponent_high: high, exponent_low: exponent - high, factor },
@@ -296,7 +297,8 @@ impl General {
 }
 
 impl ElementPower for General {
-    const STAGED: bool = true;
+    // What fits the many units of a large processor is work for nothing on a small one.
+    const STAGED: bool = cfg!(feature = "std");
 
     #[inline(always)]
     fn of<T: Real>(self, magnitude: T) -> T {

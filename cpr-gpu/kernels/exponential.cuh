@@ -1,4 +1,4 @@
-// 2^x within bounds: cpr_core's exponential.rs, operation by operation; its comments say why.
+// 2^x within bounds: cpr_core's exponential.rs, the same bits; its comments say why.
 #pragma once
 #include "power.cuh"
 

@@ -1,4 +1,5 @@
-// x^a for x >= 0: cpr_core's power.rs, operation by operation; its comments say why.
+// x^a for x >= 0: the bits of cpr_core's power.rs for every a of the crate, at most 64; its comments say why. Double is it operation
+// by operation; float clamps n before it is rounded and takes k as it is, where power.rs clamps the bits and takes k times 2^23.
 #pragma once
 #include "real.cuh"
 

@@ -22,41 +22,65 @@ const TILE: usize = 64;
 /// Inputs and outputs of the linear maps that each example passes.
 const MAPS: [[usize; 2]; 4] = [[128, 128], [128, 512], [512, 128], [128, 114]];
 
-/// The matrices of one linear map for one tile.
+/// Elements of a gradient that make one task.
+const TASK: usize = 12288;
+
+/// A linear map.
 struct Map {
     sizes: [usize; 2],
-    x: Vec<f32>,
     weights: Vec<f32>,
     transposed: Vec<f32>,
-    y: Vec<f32>,
     gradient: Vec<f32>,
+}
+
+/// Inputs and outputs of a map for one tile.
+type Rows = [Vec<f32>; 2];
+
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|i| (i % 7) as f32 - 3.0).collect()
 }
 
 impl Map {
     fn new(sizes: [usize; 2]) -> Self {
-        let [inputs, outputs] = sizes;
-        let numbers = |count: usize| (0..count).map(|i| (i % 7) as f32 - 3.0).collect();
-        let (x, weights) = (numbers(TILE * inputs), numbers(outputs * inputs));
-        let (transposed, y) = (numbers(inputs * outputs), numbers(TILE * outputs));
-        Self { sizes, x, weights, transposed, y, gradient: numbers(outputs * inputs) }
+        let length = sizes.iter().product();
+        let [weights, transposed, gradient] = [length; 3].map(numbers);
+        Self { sizes, weights, transposed, gradient }
     }
 
-    /// y = x·Wᵀ, dx = dy·W and dW = dyᵀ·x, in the buffers of each other: the time does not depend on the numbers.
-    fn run(&mut self) {
+    /// y = x·Wᵀ and dx = dy·W, in the buffers of each other: the time does not depend on the numbers.
+    fn pass(&self, [x, y]: &mut Rows) {
         let [inputs, outputs] = self.sizes;
-        let weights = Matrix::new(&self.transposed, outputs);
-        multiply(Matrix::new(&self.x, inputs), weights, &mut self.y, false);
-        let d_output = Matrix::new(&self.y, outputs);
-        multiply(d_output, Matrix::new(&self.weights, inputs), &mut self.x, false);
-        let x = Matrix::new(&self.x, inputs);
-        multiply(d_output.transposed(), x, &mut self.gradient, false);
-        self.x.fill(1.0);
+        multiply(Matrix::new(x, inputs), Matrix::new(&self.transposed, outputs), y, false);
+        multiply(Matrix::new(y, outputs), Matrix::new(&self.weights, inputs), x, false);
+        x.fill(1.0);
     }
 
-    fn operations(&self) -> u64 {
+    /// dW = Σ dyᵀ·x over the tiles.
+    fn differentiate(&mut self, workers: &Workers, tiles: &[Vec<Rows>], map: usize) {
         let [inputs, outputs] = self.sizes;
-        (3 * 2 * TILE * inputs * outputs) as u64
+        let rows = TASK / inputs;
+        workers.for_each_chunk(&mut self.gradient, rows * inputs, |block, gradient| {
+            for (index, tile) in tiles.iter().enumerate() {
+                let [x, y] = &tile[map];
+                let d_output = Matrix::new(y, outputs).transposed().rows(block * rows, rows);
+                multiply(d_output, Matrix::new(x, inputs), gradient, index > 0);
+            }
+        });
     }
+}
+
+/// The products of a step without what lies between them.
+fn multiply_all(workers: &Workers, maps: &mut [Map], tiles: &mut [Vec<Rows>]) {
+    workers.run(|| {
+        workers.for_each_item(tiles, |_, tile| {
+            for (map, rows) in maps.iter().zip(tile) {
+                map.pass(rows);
+            }
+        });
+        for (index, map) in maps.iter_mut().enumerate() {
+            map.differentiate(workers, tiles, index);
+        }
+    });
 }
 
 /// Rounds of multiply-adds in one task.
@@ -80,13 +104,14 @@ fn products(criterion: &mut Criterion) {
         let workers = Workers::new(count).expect("threads");
         let mut group = criterion.benchmark_group(format!("products, {threads} threads"));
         group.sample_size(30);
-        let mut tiles: Vec<_> = (0..BATCH / TILE).map(|_| MAPS.map(Map::new)).collect();
-        let operations = tiles.iter().flatten().map(Map::operations).sum();
-        group.throughput(Throughput::Elements(operations));
+        let mut maps = MAPS.map(Map::new);
+        let rows = |sizes: [usize; 2]| sizes.map(|size| numbers(TILE * size));
+        let mut tiles: Vec<Vec<Rows>> =
+            (0..BATCH / TILE).map(|_| MAPS.map(rows).to_vec()).collect();
+        let multiplications: usize = MAPS.iter().map(|[inputs, outputs]| inputs * outputs).sum();
+        group.throughput(Throughput::Elements((3 * 2 * BATCH * multiplications) as u64));
         group.bench_function("of 512 examples", |bencher| {
-            bencher.iter(|| {
-                workers.for_each_item(&mut tiles, |_, maps| maps.iter_mut().for_each(Map::run));
-            });
+            bencher.iter(|| multiply_all(&workers, &mut maps, &mut tiles));
         });
         let mut chains = vec![[0.5; CHAINS]; threads];
         group.throughput(Throughput::Elements((2 * threads * ROUNDS * CHAINS) as u64));

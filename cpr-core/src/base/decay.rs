@@ -153,7 +153,7 @@ impl<B> Decayed<B> {
     /// The base with this decay.
     ///
     /// # Errors
-    /// [`ConfigError::OutOfRange`] for p <= 0 or a negative or non-finite strength.
+    /// [`ConfigError::OutOfRange`] for p <= 0 or p > 64 or a negative or non-finite strength.
     pub fn new(base: B, decay: Decay) -> Result<Self, ConfigError> {
         decay.check()?;
         Ok(Self { base, decay })

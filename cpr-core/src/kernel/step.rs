@@ -30,7 +30,7 @@ impl<'a, T: Real, B, S, K, const M: usize> Step<'a, T, B, S, Unobserved, K, M> {
     }
 }
 
-/// Where θ before the base step goes, block by block: in this loop, which waits for divisions, a store costs no time.
+/// Where θ before the base step goes, block by block: in Adam's loop, which waits for divisions, a store costs no time.
 pub(super) trait Keep<T> {
     /// Takes the next block.
     fn keep(&mut self, before: &[T; LANES]);

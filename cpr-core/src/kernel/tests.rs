@@ -10,6 +10,7 @@ use crate::{
     },
     dispatch::Level,
     observer::{MagnitudesOf, MomentsOf, SumOf},
+    power::{ElementPower, Power},
     regularizer::{Huber, Squares},
     shrink::{
         ClipStep, HuberProxStep, PowerStep, ProximalPullStep, PullStep, ScaleStep, SignStep,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Around a block, over the strips of a chunk, and over the streams of a correction.
-const LENGTHS: [usize; 8] = [0, 1, 15, 16, 33, 200, 1041, 4133];
+const LENGTHS: [usize; 9] = [0, 1, 15, 16, 33, 200, 1041, 4133, 8229];
 
 fn values<T: Real>(n: usize, seed: f64) -> Vec<T> {
     (0..n).map(|i| T::from_f64(libm::sin(seed + 0.7 * count(i)) * 0.3)).collect()
@@ -123,6 +124,50 @@ fn all<T: Real>() {
     let (_, step) = amos.step::<T>(AmosState::default(), 1, 0.1, 0.3, &squares);
     alike::<T, _, _, _, 0>((step, Unmoved, huber));
     alike::<T, _, _, _, 1>((step, Unmoved, huber));
+}
+
+/// θ after p-norm decay, from its definition and single powers.
+fn decayed_naively<T: Real>(p: f64, strength: T, before: &[T], after: &[T]) -> Vec<T> {
+    let power = Power::new((2.0 - p).abs());
+    let decayed = |(&x, &w): (&T, &T)| {
+        let raised = power.of(x.abs());
+        let raised = if raised > T::max_value() { T::max_value() } else { raised };
+        if p < 2.0 { w * (raised / (raised + strength)) } else { w / (T::ONE + strength * raised) }
+    };
+    before.iter().zip(after).map(decayed).collect()
+}
+
+/// Of the lengths around tiles, around what is under way at once, and around strips.
+#[test]
+fn the_decay_of_each_weight_is_that_of_its_own_magnitude() {
+    fn check<T: Real>() {
+        let edges = [T::ZERO, -T::ZERO, T::max_value(), T::infinity(), T::nan(), -T::infinity()];
+        let subnormal = [T::min_positive_value() / T::from_f64(3.0)];
+        let edges = [&edges[..], &subnormal].concat();
+        for n in [0, 1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 79, 511, 512, 513, 1041] {
+            let mut before = values::<T>(n, 0.1);
+            let after = values::<T>(n, 0.4);
+            for (place, &edge) in before.iter_mut().skip(5).step_by(13).zip(edges.iter().cycle()) {
+                *place = edge;
+            }
+            for (p, late) in [0.8, 1.5, 3.3].into_iter().flat_map(|p| [(p, false), (p, true)]) {
+                let shrink = PowerStep::of(p, 0.01, late, false);
+                let deciding = if late { &after } else { &before };
+                let naive = decayed_naively(p, T::from_f64(0.01), deciding, &after);
+                let bits = |theta: &[T]| theta.iter().map(|&x| Real::to_f64(x).to_bits()).collect();
+                let expected: Vec<u64> = bits(&naive);
+                for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+                    let mut theta = after.clone();
+                    let kernel = CorrectFrom { shrink, before: &before, theta: &mut theta };
+                    dispatch::run_at(level, kernel);
+                    let given: Vec<u64> = bits(&theta);
+                    assert_eq!(given, expected, "{n} elements, p = {p}, {late}, {level:?}");
+                }
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
 }
 
 #[test]

@@ -16,7 +16,11 @@ const UNDER_WAY: usize = 3;
 /// |x|ᵃ of every tile.
 #[inline(always)]
 pub(super) fn raise_tiles<T: Real>(tiles: &mut impl Tiles<T>, general: General) {
-    // [s, k] of one tile, [n, r] of the one before it, [n, 2^r] of the one before that: arrays that become registers.
+    if tiles.count() == 0 {
+        return;
+    }
+    // [s, k] of one tile, [n, r] of the one before it, [n, 2^r] of the one before that, n with the rounding constant: arrays that
+    // become registers.
     let [mut s, mut k, mut n, mut r, mut shifted, mut mantissas] = [[T::ZERO; TILE]; 6];
     for place in 0..tiles.count() + UNDER_WAY {
         if let Some(place) = place.checked_sub(UNDER_WAY)
@@ -160,10 +164,12 @@ pub(crate) fn scaled_single(magnitude: f32, [shifted, mantissa]: [f32; 2]) -> f3
     const TINIEST: f32 = f32::MIN_POSITIVE * f32::EPSILON;
     /// Results beyond 2^±250 are ∞ and 0.
     const LIMIT: f32 = 250.0;
-    const LOWEST: u32 = (ROUND_SINGLE - LIMIT).to_bits();
-    const HIGHEST: u32 = (ROUND_SINGLE + LIMIT).to_bits();
-    // Positive floats have the order of their bits, and whole numbers are compared by a unit that has less to do here.
-    let (one, other) = powers_of_two_single(shifted.to_bits().clamp(LOWEST, HIGHEST));
+    const LOWEST: i32 = (ROUND_SINGLE - LIMIT).to_bits().cast_signed();
+    const HIGHEST: i32 = (ROUND_SINGLE + LIMIT).to_bits().cast_signed();
+    // Floats from the lowest on have the order of their bits, and what is below has smaller ones; whole numbers are compared by
+    // a unit that has less to do here.
+    let bits = shifted.to_bits().cast_signed().clamp(LOWEST, HIGHEST);
+    let (one, other) = powers_of_two_single(bits.cast_unsigned());
     // Bounds that LLVM does not turn into a longer test of the bits, as it does 0 and ∞.
     #[expect(clippy::manual_range_contains, reason = "`contains` stops early, by a branch")]
     let ordinary = (magnitude >= TINIEST) & (magnitude <= f32::MAX);

@@ -206,7 +206,7 @@ fn tiles_give_the_same_bits_as_single_values() {
             T::min_positive_value() / T::from_f64(3.0),
         ];
         let power = Power::new(exponent);
-        for tiles in 1..=TILES {
+        for tiles in 0..=TILES {
             let mut values = [[T::ZERO; TILE]; TILES];
             let places = values.as_flattened_mut().iter_mut();
             for (i, x) in places.enumerate() {
@@ -223,13 +223,6 @@ fn tiles_give_the_same_bits_as_single_values() {
                 assert_eq!(bits(*replaced), bits(alone));
                 assert_eq!(bits(*taken), bits(alone));
             }
-            assert!(
-                start[tiles..]
-                    .as_flattened()
-                    .iter()
-                    .zip(values[tiles..].as_flattened())
-                    .all(|(a, b)| a == b || a.is_nan())
-            );
         }
     }
     for exponent in EXPONENTS {
