@@ -297,7 +297,7 @@ impl General {
 }
 
 impl ElementPower for General {
-    // What fits the many units of a large processor is work for nothing on a small one.
+    // What keeps the many units of a large processor busy in a decay is work for nothing on a small one.
     const STAGED: bool = cfg!(feature = "std");
 
     #[inline(always)]

@@ -1,5 +1,6 @@
 // x^a for x >= 0: the bits of cpr_core's power.rs for every a of the crate, at most 64; its comments say why. Double is it operation
-// by operation; float clamps n before it is rounded and takes k as it is, where power.rs clamps the bits and takes k times 2^23.
+// by operation; float clamps n before it is rounded, takes k as it is and adds the bias of an exponent later, where power.rs clamps
+// the bits, takes k times 2^23 and has the bias in the rounding constant.
 #pragma once
 #include "real.cuh"
 

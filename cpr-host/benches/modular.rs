@@ -1,8 +1,8 @@
 //! Time of a training step's forward and backward pass, and of an evaluation, at the published
-//! size; of the matrix products of the step by themselves; and of multiply-adds that wait for nothing.
+//! size; of the matrix products that each example passes in it, by themselves; and of multiply-adds that wait for nothing.
 //!
 //! `cargo bench -p cpr-host --bench modular`. The throughput of the last two is in floating-point operations: what products reach
-//! of the peak is the ratio of the two, what the step spends in them that of their time and the step's.
+//! of the peak is the ratio of the two, what both passes spend in them that of their time and `loss_and_grad`'s.
 
 use std::hint::black_box;
 use std::num::NonZeroUsize;
@@ -77,16 +77,15 @@ fn multiply_all(workers: &Workers, maps: &mut [Map], tiles: &mut [Vec<Rows>]) {
                 map.pass(rows);
             }
         });
-        for (index, map) in maps.iter_mut().enumerate() {
-            map.differentiate(workers, tiles, index);
-        }
+        workers.for_each_item(maps, |index, map| map.differentiate(workers, tiles, index));
     });
 }
 
 /// Rounds of multiply-adds in one task.
 const ROUNDS: usize = 20_000;
 
-/// Chains of multiply-adds: twelve of the widest vectors, enough to hide the time that one takes.
+/// Chains of multiply-adds: twelve vectors of AVX-512, enough to hide the time that one takes. With AVX2 and NEON they do not fit the
+/// registers, and what is measured is less than the peak.
 const CHAINS: usize = 192;
 
 #[inline(always)]

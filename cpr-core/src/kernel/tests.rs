@@ -137,7 +137,13 @@ fn decayed_naively<T: Real>(p: f64, strength: T, before: &[T], after: &[T]) -> V
     before.iter().zip(after).map(decayed).collect()
 }
 
-/// Of the lengths around tiles, around what is under way at once, and around strips.
+/// The levels that this machine has.
+fn levels() -> impl Iterator<Item = Level> {
+    let all = [Level::Baseline, Level::Avx2, Level::Avx512];
+    all.into_iter().filter(|&level| level <= Level::current())
+}
+
+/// Of the lengths around tiles, around what is under way at once, and around that of a strip.
 #[test]
 fn the_decay_of_each_weight_is_that_of_its_own_magnitude() {
     fn check<T: Real>() {
@@ -145,10 +151,12 @@ fn the_decay_of_each_weight_is_that_of_its_own_magnitude() {
         let subnormal = [T::min_positive_value() / T::from_f64(3.0)];
         let edges = [&edges[..], &subnormal].concat();
         for n in [0, 1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 79, 511, 512, 513, 1041] {
-            let mut before = values::<T>(n, 0.1);
-            let after = values::<T>(n, 0.4);
-            for (place, &edge) in before.iter_mut().skip(5).step_by(13).zip(edges.iter().cycle()) {
-                *place = edge;
+            let [mut before, mut after] = [0.1, 0.4].map(|seed| values::<T>(n, seed));
+            for (theta, start) in [(&mut before, 5), (&mut after, 2)] {
+                let places = theta.iter_mut().skip(start).step_by(13);
+                for (place, &edge) in places.zip(edges.iter().cycle()) {
+                    *place = edge;
+                }
             }
             for (p, late) in [0.8, 1.5, 3.3].into_iter().flat_map(|p| [(p, false), (p, true)]) {
                 let shrink = PowerStep::of(p, 0.01, late, false);
@@ -156,7 +164,7 @@ fn the_decay_of_each_weight_is_that_of_its_own_magnitude() {
                 let naive = decayed_naively(p, T::from_f64(0.01), deciding, &after);
                 let bits = |theta: &[T]| theta.iter().map(|&x| Real::to_f64(x).to_bits()).collect();
                 let expected: Vec<u64> = bits(&naive);
-                for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+                for level in levels() {
                     let mut theta = after.clone();
                     let kernel = CorrectFrom { shrink, before: &before, theta: &mut theta };
                     dispatch::run_at(level, kernel);
