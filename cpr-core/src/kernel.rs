@@ -64,7 +64,7 @@ where
             lanes = add(level, observer, lanes, strip.theta);
         }
     } else if !O::OBSERVES || (O::FEW_LANES && level == Level::Avx512) {
-        let step = Step { keep: (), base, shrink, observer, lanes, shard };
+        let step = Step { copy: (), base, shrink, observer, lanes, shard };
         (stopped, lanes) = dispatch::run_at(level, step);
     } else {
         for mut strip in shard.cut::<WIDE_STRIP>() {

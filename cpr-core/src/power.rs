@@ -4,7 +4,7 @@ mod raise;
 
 pub(crate) use raise::{
     EXP_DOUBLE, EXP_SINGLE, clamped, cubic, exponent_double, exponent_single, logarithm_double,
-    logarithm_single, mantissa_double, mantissa_single, scaled_double, scaled_single,
+    logarithm_single, mantissa_double, mantissa_single, raise_tiles, scaled_double, scaled_single,
 };
 
 use num_traits::Float;
@@ -133,8 +133,11 @@ pub(crate) trait ForEachPower {
 
 /// One rule for xᵃ.
 pub(crate) trait ElementPower: Copy {
-    /// Whether [`of_tiles`](Self::of_tiles) is faster than a loop of [`of`](Self::of).
-    const STAGED: bool = false;
+    /// The rule, where [`raise_tiles`] is faster than a loop of [`of`](Self::of).
+    #[inline(always)]
+    fn staged(self) -> Option<General> {
+        None
+    }
 
     /// xᵃ for x = `magnitude` >= 0; never a panic.
     fn of<T: Real>(self, magnitude: T) -> T;
@@ -144,20 +147,6 @@ pub(crate) trait ElementPower: Copy {
     fn replace<T: Real>(self, values: &mut [[T; TILE]]) {
         for x in values.as_flattened_mut() {
             *x = self.of(x.abs());
-        }
-    }
-
-    /// |x|ᵃ of every tile: the bits of `of`. A rule that is not staged is asked for it by tests alone.
-    #[inline(always)]
-    fn of_tiles<T: Real>(self, tiles: &mut impl Tiles<T>) {
-        for place in 0..tiles.count() {
-            if let Some(values) = tiles.values(place) {
-                let mut powers = *values;
-                for x in &mut powers {
-                    *x = self.of(x.abs());
-                }
-                tiles.take(place, &powers);
-            }
         }
     }
 }
@@ -297,8 +286,11 @@ impl General {
 }
 
 impl ElementPower for General {
-    // What keeps the many units of a large processor busy in a decay is work for nothing on a small one.
-    const STAGED: bool = cfg!(feature = "std");
+    #[inline(always)]
+    fn staged(self) -> Option<General> {
+        // What keeps the many units of a large processor busy in a decay is work for nothing on a small one.
+        cfg!(feature = "std").then_some(self)
+    }
 
     #[inline(always)]
     fn of<T: Real>(self, magnitude: T) -> T {
@@ -308,11 +300,6 @@ impl ElementPower for General {
     #[inline(always)]
     fn replace<T: Real>(self, values: &mut [[T; TILE]]) {
         raise::replace(values, self);
-    }
-
-    #[inline(always)]
-    fn of_tiles<T: Real>(self, tiles: &mut impl Tiles<T>) {
-        raise::raise_tiles(tiles, self);
     }
 }
 

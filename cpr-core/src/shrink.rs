@@ -4,7 +4,7 @@
 //! phase 1, both are the same. A rule returns how many elements the overshoot guard stopped at zero.
 
 use crate::{
-    power::{ElementPower, ForEachPower, Identity, PART, Power, TILE, Tiles},
+    power::{ElementPower, ForEachPower, Identity, PART, Power, TILE, Tiles, raise_tiles},
     real::Real,
     reduce::LANES,
     streams,
@@ -386,26 +386,14 @@ impl<T: Real, F: Factor<T>> ForEachPower for Powered<'_, T, F> {
 
     #[inline(always)]
     fn run<P: ElementPower>(self, power: P) {
-        let Self { factor, strength, smallest, before, theta } = self;
+        let Self { factor, strength, smallest, mut before, mut theta } = self;
         let limits = (strength, smallest);
-        if P::STAGED {
-            let (theta, tail) = theta.as_chunks_mut::<TILE>();
-            let (before, before_tail) = match before.map(<[T]>::as_chunks::<TILE>) {
-                Some((before, tail)) => (Some(before), Some(tail)),
-                None => (None, None),
-            };
-            power.of_tiles(&mut ShrunkTiles { factor, limits, before, theta });
-            if !tail.is_empty() {
-                let mut powers = [T::ZERO; TILE];
-                for (place, &x) in powers.iter_mut().zip(before_tail.unwrap_or(&*tail)) {
-                    *place = x;
-                }
-                power.replace(core::slice::from_mut(&mut powers));
-                for (w, &power) in tail.iter_mut().zip(&powers) {
-                    *w = shrunk(factor, *w, power, limits);
-                }
-            }
-            return;
+        if let Some(general) = power.staged() {
+            let (tiles, tail) = theta.as_chunks_mut::<TILE>();
+            let (before_tiles, before_tail) = before.map(<[T]>::as_chunks::<TILE>).unzip();
+            let mut tiles = ShrunkTiles { factor, limits, before: before_tiles, theta: tiles };
+            raise_tiles(&mut tiles, general);
+            (before, theta) = (before_tail, tail);
         }
         match before {
             Some(before) => {

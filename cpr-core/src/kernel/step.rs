@@ -12,9 +12,8 @@ use crate::{
 
 /// The base step, block by block, with a correction that is short enough to go along, and the measure of what is written
 /// where the registers hold its sums too.
-pub(super) struct Step<'a, T: Real, B, S, O: Observer<T>, K, const M: usize> {
-    /// Takes θ as it is before the base step.
-    pub(super) keep: K,
+pub(super) struct Step<'a, T: Real, B, S, O: Observer<T>, C, const M: usize> {
+    pub(super) copy: C,
     pub(super) base: B,
     pub(super) shrink: S,
     /// Added fused: `Unobserved`, or at a level that fuses.
@@ -23,29 +22,29 @@ pub(super) struct Step<'a, T: Real, B, S, O: Observer<T>, K, const M: usize> {
     pub(super) shard: Shard<'a, T, M>,
 }
 
-impl<'a, T: Real, B, S, K, const M: usize> Step<'a, T, B, S, Unobserved, K, M> {
+impl<'a, T: Real, B, S, C, const M: usize> Step<'a, T, B, S, Unobserved, C, M> {
     /// Without a measure.
-    pub(super) const fn alone(keep: K, base: B, shrink: S, shard: Shard<'a, T, M>) -> Self {
-        Self { keep, base, shrink, observer: Unobserved, lanes: (), shard }
+    pub(super) const fn alone(copy: C, base: B, shrink: S, shard: Shard<'a, T, M>) -> Self {
+        Self { copy, base, shrink, observer: Unobserved, lanes: (), shard }
     }
 }
 
-/// Where θ before the base step goes, block by block: in Adam's loop, which waits for divisions, a store costs no time.
-pub(super) trait Keep<T> {
+/// A copy of θ before the base step, made block by block: in Adam's loop, which waits for divisions, a store costs no time.
+pub(super) trait Save<T> {
     /// Takes the next block.
-    fn keep(&mut self, before: &[T; LANES]);
+    fn save(&mut self, before: &[T; LANES]);
 }
 
 /// Nowhere.
-impl<T> Keep<T> for () {
+impl<T> Save<T> for () {
     #[inline(always)]
-    fn keep(&mut self, _before: &[T; LANES]) {}
+    fn save(&mut self, _before: &[T; LANES]) {}
 }
 
 /// Into a copy; the last block with its padding.
-impl<T: Real> Keep<T> for core::slice::IterMut<'_, [T; LANES]> {
+impl<T: Real> Save<T> for core::slice::IterMut<'_, [T; LANES]> {
     #[inline(always)]
-    fn keep(&mut self, before: &[T; LANES]) {
+    fn save(&mut self, before: &[T; LANES]) {
         if let Some(block) = self.next() {
             *block = *before;
         }
@@ -53,8 +52,8 @@ impl<T: Real> Keep<T> for core::slice::IterMut<'_, [T; LANES]> {
 }
 
 /// What the loop over blocks holds.
-struct Blocks<T: Real, B, S, O: Observer<T>, K, const M: usize> {
-    keep: K,
+struct Blocks<T: Real, B, S, O: Observer<T>, C, const M: usize> {
+    copy: C,
     base: B,
     shrink: S,
     observer: O,
@@ -63,19 +62,19 @@ struct Blocks<T: Real, B, S, O: Observer<T>, K, const M: usize> {
     stopped: u64,
 }
 
-impl<T, B, S, O, K, const M: usize> Blocks<T, B, S, O, K, M>
+impl<T, B, S, O, C, const M: usize> Blocks<T, B, S, O, C, M>
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
     O: Observer<T>,
-    K: Keep<T>,
+    C: Save<T>,
 {
     /// One block, in place; what its correction stopped is counted.
     #[inline(always)]
     fn step(&mut self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]) {
         let before = *theta;
-        self.keep.keep(&before);
+        self.copy.save(&before);
         self.base.block(theta, grad, moments);
         self.stopped += u64::from(self.shrink.block(&before, theta));
     }
@@ -107,22 +106,22 @@ where
     }
 }
 
-impl<T, B, S, O, K, const M: usize> Kernel for Step<'_, T, B, S, O, K, M>
+impl<T, B, S, O, C, const M: usize> Kernel for Step<'_, T, B, S, O, C, M>
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
     O: Observer<T>,
-    K: Keep<T>,
+    C: Save<T>,
 {
     type Output = (u64, O::Lanes);
 
     #[inline(always)]
     fn run(self) -> (u64, O::Lanes) {
-        let Self { keep, base, shrink, observer, lanes, shard } = self;
+        let Self { copy, base, shrink, observer, lanes, shard } = self;
         let Shard { theta, grad, moments } = shard;
         let lead = dispatch::where_it_gains(dispatch::half_page::<T>());
-        let mut blocks = Blocks { keep, base, shrink, observer, lanes, lead, stopped: 0 };
+        let mut blocks = Blocks { copy, base, shrink, observer, lanes, lead, stopped: 0 };
 
         let (thetas, theta_tail) = theta.as_chunks_mut::<LANES>();
         let (grads, grad_tail) = grad.as_chunks::<LANES>();

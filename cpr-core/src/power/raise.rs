@@ -13,9 +13,9 @@ use crate::real::{
 /// Tiles that are under way.
 const UNDER_WAY: usize = 3;
 
-/// |x|ᵃ of every tile.
+/// |x|ᵃ of every tile: the bits of [`General`]'s `of`.
 #[inline(always)]
-pub(super) fn raise_tiles<T: Real>(tiles: &mut impl Tiles<T>, general: General) {
+pub(crate) fn raise_tiles<T: Real>(tiles: &mut impl Tiles<T>, general: General) {
     if tiles.count() == 0 {
         return;
     }

@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
-use super::{ElementPower, ForEachPower, Power, TILE, TILES, Tiles};
+use super::{ElementPower, ForEachPower, Power, TILE, TILES, Tiles, raise_tiles};
 use crate::Real;
 
 const EXPONENTS: [f64; 19] = [
@@ -189,7 +189,10 @@ fn tiles_give_the_same_bits_as_single_values() {
         type Output = ();
         fn run<P: ElementPower>(self, power: P) {
             power.replace(self.0);
-            power.of_tiles(&mut InPlace(self.1));
+            match power.staged() {
+                Some(general) => raise_tiles(&mut InPlace(self.1), general),
+                None => power.replace(self.1),
+            }
         }
     }
     /// Every value has one, and NaN too.
