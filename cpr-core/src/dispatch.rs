@@ -123,7 +123,7 @@ fn is_intel() -> bool {
 ///
 /// Elsewhere than on x86-64, and without std, it does nothing.
 #[inline(always)]
-pub(crate) fn prefetch_beyond<T: Real>(values: &[T], lead: usize) {
+pub(crate) fn prefetch_beyond<T>(values: &[T], lead: usize) {
     #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
     if lead > 0 {
         for start in (0..values.len()).step_by(LINE / size_of::<T>()) {

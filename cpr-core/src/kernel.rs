@@ -2,7 +2,7 @@
 
 mod step;
 
-use step::Step;
+use step::{Step, StepAndMeasure};
 
 use crate::{
     base::BaseRule,
@@ -41,7 +41,7 @@ where
 ///
 /// What one kernel has written the next finds in the first cache. In one loop the rules would run out of registers, as
 /// would a compiler out of patience with a loop for each combination of them. Only the 32 registers of AVX-512 hold a
-/// base step and the lanes of a sum at once: there the sum goes along, in the shadow of the step's divisions.
+/// base step and the lanes of a measure at once: there the measure goes along, in the shadow of the step's divisions.
 fn first_pass_at<T, B, S, O, const M: usize>(
     level: Level,
     (base, shrink, observer): (B, S, O),
@@ -55,24 +55,28 @@ where
 {
     let count = shard.theta.len() as u64;
     let level = level.min(Level::current());
-    let mut lanes = observer.begin();
     let mut stopped = 0;
+    let mut lanes = None;
     if const { B::FINISHES || S::STRIPWISE } {
         let mut copy = [[T::ZERO; LANES]; STRIP / LANES];
         for mut strip in shard.cut::<STRIP>() {
             stopped += long_step(level, (base, shrink), &mut copy, strip.reborrow());
-            lanes = add(level, observer, lanes, strip.theta);
+            lanes = Some(add(level, observer, lanes, strip.theta));
         }
-    } else if !O::OBSERVES || (O::FEW_LANES && level == Level::Avx512) {
-        let step = Step { copy: (), base, shrink, observer, lanes, shard };
-        (stopped, lanes) = dispatch::run_at(level, step);
+    } else if !O::OBSERVES {
+        stopped = dispatch::run_at(level, Step { beside: (), base, shrink, shard });
+    } else if O::GOES_ALONG && level == Level::Avx512 {
+        let step = StepAndMeasure { base, shrink, observer, shard };
+        let measured = dispatch::run_at(level, step);
+        (stopped, lanes) = (measured.0, Some(measured.1));
     } else {
         for mut strip in shard.cut::<WIDE_STRIP>() {
-            let step = Step::alone((), base, shrink, strip.reborrow());
-            stopped += dispatch::run_at(level, step).0;
-            lanes = add(level, observer, lanes, strip.theta);
+            let step = Step { beside: (), base, shrink, shard: strip.reborrow() };
+            stopped += dispatch::run_at(level, step);
+            lanes = Some(add(level, observer, lanes, strip.theta));
         }
     }
+    let lanes = lanes.unwrap_or_else(|| observer.begin(&[]));
     Observed { statistic: observer.fold(lanes, count), stopped }
 }
 
@@ -88,7 +92,8 @@ where
     B: BaseRule<T, M>,
     S: Shrink<T>,
 {
-    dispatch::run_at(level, Step::alone(copy.iter_mut(), base, Unmoved, shard.reborrow()));
+    let beside = copy.iter_mut();
+    dispatch::run_at(level, Step { beside, base, shrink: Unmoved, shard: shard.reborrow() });
     let Shard { theta, moments, .. } = shard;
     let Some(before) = copy.as_flattened().get(..theta.len()) else { return 0 };
     if const { B::FINISHES } {
@@ -149,14 +154,15 @@ impl<T: Real, S: Shrink<T>> Kernel for CorrectFrom<'_, T, S> {
     }
 }
 
-/// Adds the measure of a strip.
+/// Adds the measure of a strip; without lanes it is the first.
 #[inline]
 fn add<T: Real, O: Observer<T>>(
     level: Level,
     observer: O,
-    lanes: O::Lanes,
+    lanes: Option<O::Lanes>,
     theta: &[T],
 ) -> O::Lanes {
+    let lanes = lanes.unwrap_or_else(|| observer.begin(theta));
     if level.fuses() {
         dispatch::run_at(level, Add::<_, _, true> { observer, lanes, theta })
     } else {
@@ -207,7 +213,7 @@ impl<T: Real, O: Observer<T>, const FUSE: bool> Kernel for Measure<'_, T, O, FUS
 
     #[inline(always)]
     fn run(self) -> Statistic {
-        let mut lanes = self.observer.begin();
+        let mut lanes = self.observer.begin(self.theta);
         for strip in self.theta.chunks(STRIP) {
             self.observer.add_strip::<FUSE>(&mut lanes, strip);
         }

@@ -14,11 +14,11 @@ pub(crate) trait Observer<T: Real>: Copy {
     /// Whether it measures anything.
     const OBSERVES: bool = true;
 
-    /// Whether its lanes are few enough to stay in registers beside a base step.
-    const FEW_LANES: bool = false;
+    /// Whether it is short enough to go along with a base step, its lanes in registers.
+    const GOES_ALONG: bool = false;
 
-    /// Sums of nothing.
-    fn begin(self) -> Self::Lanes;
+    /// Sums of nothing, for a chunk that begins with `theta`.
+    fn begin(self, theta: &[T]) -> Self::Lanes;
 
     /// Adds the first `used` elements of a block, element i to lane i; the same bits whether it may fuse or not.
     ///
@@ -90,7 +90,7 @@ impl<T: Real> Observer<T> for Unobserved {
     const OBSERVES: bool = false;
 
     #[inline(always)]
-    fn begin(self) {}
+    fn begin(self, _theta: &[T]) {}
 
     #[inline(always)]
     fn add<const FUSE: bool>(self, _lanes: &mut (), _block: &[T; LANES], _used: usize) {}
@@ -108,10 +108,10 @@ pub(crate) struct SumOf<F>(pub(crate) F);
 impl<T: Real, F: Term<T>> Observer<T> for SumOf<F> {
     type Lanes = [f64; LANES];
 
-    const FEW_LANES: bool = true;
+    const GOES_ALONG: bool = true;
 
     #[inline(always)]
-    fn begin(self) -> Self::Lanes {
+    fn begin(self, _theta: &[T]) -> Self::Lanes {
         [0.0; LANES]
     }
 
@@ -140,7 +140,7 @@ pub(crate) struct MomentsOf;
 /// Running sums of [`MomentsOf`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MomentLanes {
-    origin: Option<f64>,
+    origin: f64,
     deviations: [f64; LANES],
     squares: [f64; LANES],
 }
@@ -148,22 +148,20 @@ pub(crate) struct MomentLanes {
 impl<T: Real> Observer<T> for MomentsOf {
     type Lanes = MomentLanes;
 
+    const GOES_ALONG: bool = true;
+
     #[inline(always)]
-    fn begin(self) -> MomentLanes {
-        MomentLanes { origin: None, deviations: [0.0; LANES], squares: [0.0; LANES] }
+    fn begin(self, theta: &[T]) -> MomentLanes {
+        let origin = theta.first().map_or(0.0, |&first| Real::to_f64(first));
+        MomentLanes { origin, deviations: [0.0; LANES], squares: [0.0; LANES] }
     }
 
     #[inline(always)]
     fn add<const FUSE: bool>(self, lanes: &mut MomentLanes, block: &[T; LANES], used: usize) {
-        let origin = match lanes.origin {
-            Some(origin) => origin,
-            None => block[0].to_f64(),
-        };
-        lanes.origin = Some(origin);
         // A padding element stands at the origin. Local arrays first, as in `SumOf`.
         let mut deviations = [0.0; LANES];
         for (i, (deviation, &element)) in deviations.iter_mut().zip(block).enumerate() {
-            *deviation = if i < used { element.to_f64() - origin } else { 0.0 };
+            *deviation = if i < used { element.to_f64() - lanes.origin } else { 0.0 };
         }
         for (lane, deviation) in lanes.deviations.iter_mut().zip(deviations) {
             *lane += deviation;
@@ -175,15 +173,15 @@ impl<T: Real> Observer<T> for MomentsOf {
 
     #[inline(always)]
     fn fold(self, lanes: MomentLanes, count: u64) -> Statistic {
-        let Some(origin) = lanes.origin else {
+        if count == 0 {
             return Statistic::Moments { count: 0, mean: 0.0, m2: 0.0 };
-        };
+        }
         let sum = fold(lanes.deviations);
         let offset = sum / count_as_f64(count);
         let m2 = fold(lanes.squares) - sum * offset;
         // Rounding can leave a tiny negative number; NaN stays NaN.
         let m2 = if m2 < 0.0 { 0.0 } else { m2 };
-        Statistic::Moments { count, mean: origin + offset, m2 }
+        Statistic::Moments { count, mean: lanes.origin + offset, m2 }
     }
 }
 
@@ -194,9 +192,12 @@ pub(crate) struct MagnitudesOf;
 impl<T: Real> Observer<T> for MagnitudesOf {
     type Lanes = MomentLanes;
 
+    const GOES_ALONG: bool = true;
+
     #[inline(always)]
-    fn begin(self) -> MomentLanes {
-        Observer::<T>::begin(MomentsOf)
+    fn begin(self, theta: &[T]) -> MomentLanes {
+        let lanes = Observer::<T>::begin(MomentsOf, theta);
+        MomentLanes { origin: lanes.origin.abs(), ..lanes }
     }
 
     #[inline(always)]

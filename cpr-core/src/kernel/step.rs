@@ -1,93 +1,175 @@
 //! The loop of a base step over the streams of one chunk.
 
+use core::cell::Cell;
+
 use crate::{
     base::BaseRule,
     dispatch::{self, Kernel},
-    observer::{Observer, Unobserved, padded},
+    observer::{Observer, padded},
     real::Real,
     reduce::LANES,
     shard::Shard,
     shrink::Shrink,
 };
 
-/// The base step, block by block, with a correction that is short enough to go along, and the measure of what is written
-/// where the registers hold its sums too.
-pub(super) struct Step<'a, T: Real, B, S, O: Observer<T>, C, const M: usize> {
-    pub(super) copy: C,
+/// The base step, block by block, with a correction that is short enough to go along.
+pub(super) struct Step<'a, T, B, S, C, const M: usize> {
+    pub(super) beside: C,
     pub(super) base: B,
     pub(super) shrink: S,
-    /// Added fused: `Unobserved`, or at a level that fuses.
-    pub(super) observer: O,
-    pub(super) lanes: O::Lanes,
     pub(super) shard: Shard<'a, T, M>,
 }
 
-impl<'a, T: Real, B, S, C, const M: usize> Step<'a, T, B, S, Unobserved, C, M> {
-    /// Without a measure.
-    pub(super) const fn alone(copy: C, base: B, shrink: S, shard: Shard<'a, T, M>) -> Self {
-        Self { copy, base, shrink, observer: Unobserved, lanes: (), shard }
+impl<T, B, S, C, const M: usize> Kernel for Step<'_, T, B, S, C, M>
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    C: Beside<T>,
+{
+    type Output = u64;
+
+    #[inline(always)]
+    fn run(self) -> u64 {
+        let Self { mut beside, base, shrink, shard } = self;
+        walk(&mut beside, (base, shrink), shard)
     }
 }
 
-/// A copy of θ before the base step, made block by block: in Adam's loop, which waits for divisions, a store costs no time.
-pub(super) trait Save<T> {
-    /// Takes the next block.
-    fn save(&mut self, before: &[T; LANES]);
+/// The base step and the measure of what it writes, in one loop, the measure [`LAG`] blocks behind.
+///
+/// A block's measure is then a load and two operations that wait for nothing. Of the block just stepped it would wait for
+/// the step's root and division, in queues that then hold fewer blocks under way: in the cache of an AMD Zen 4 a step with
+/// the sum of squares took 1.16 of one without, and 1.06 with the lag.
+pub(super) struct StepAndMeasure<'a, T, B, S, O, const M: usize> {
+    pub(super) base: B,
+    pub(super) shrink: S,
+    /// Adds fused: for a level that fuses.
+    pub(super) observer: O,
+    pub(super) shard: Shard<'a, T, M>,
 }
 
-/// Nowhere.
-impl<T> Save<T> for () {
+impl<T, B, S, O, const M: usize> Kernel for StepAndMeasure<'_, T, B, S, O, M>
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    type Output = (u64, O::Lanes);
+
     #[inline(always)]
-    fn save(&mut self, _before: &[T; LANES]) {}
+    fn run(self) -> (u64, O::Lanes) {
+        let Self { base, shrink, observer, shard } = self;
+        let Shard { theta, grad, moments } = shard;
+        let mut behind = Behind { observer, lanes: observer.begin(&[]) };
+        let shard = Shard { theta: &mut *theta, grad, moments };
+        let stopped = walk(&mut behind, (base, shrink), shard);
+
+        let measured = (theta.len() / LANES).saturating_sub(LAG);
+        let mut lanes = if measured > 0 { behind.lanes } else { observer.begin(theta) };
+        observer.add_strip::<true>(&mut lanes, theta.get(measured * LANES..).unwrap_or_default());
+        (stopped, lanes)
+    }
 }
 
-/// Into a copy; the last block with its padding.
-impl<T: Real> Save<T> for core::slice::IterMut<'_, [T; LANES]> {
+/// How many blocks the measure is behind the step: by then no store of theirs is under way. 8 are next to as good.
+const LAG: usize = 16;
+
+/// The blocks of θ in a loop that steps one of them and reads others.
+type Thetas<'a, T> = &'a [Cell<[T; LANES]>];
+
+/// What goes along with a block in the loop of a base step: in Adam's, which waits for divisions, it costs next to no time.
+pub(super) trait Beside<T> {
+    /// For the block at `place` of `thetas`, or the last one, padded, which stands in none, with θ `before` its step.
+    fn block(&mut self, before: &[T; LANES], thetas: Thetas<'_, T>, place: usize);
+}
+
+/// Nothing.
+impl<T> Beside<T> for () {
     #[inline(always)]
-    fn save(&mut self, before: &[T; LANES]) {
+    fn block(&mut self, _: &[T; LANES], _: Thetas<'_, T>, _: usize) {}
+}
+
+/// A copy of θ; the last block with its padding.
+impl<T: Real> Beside<T> for core::slice::IterMut<'_, [T; LANES]> {
+    #[inline(always)]
+    fn block(&mut self, before: &[T; LANES], _: Thetas<'_, T>, _: usize) {
         if let Some(block) = self.next() {
             *block = *before;
         }
     }
 }
 
-/// What the loop over blocks holds.
-struct Blocks<T: Real, B, S, O: Observer<T>, C, const M: usize> {
-    copy: C,
-    base: B,
-    shrink: S,
+/// The measure of what was stepped [`LAG`] blocks before.
+struct Behind<T: Real, O: Observer<T>> {
     observer: O,
     lanes: O::Lanes,
+}
+
+impl<T: Real, O: Observer<T>> Beside<T> for Behind<T, O> {
+    #[inline(always)]
+    fn block(&mut self, _: &[T; LANES], thetas: Thetas<'_, T>, place: usize) {
+        if let Some(block) = thetas.get(place.wrapping_sub(LAG)) {
+            let block = block.get();
+            if place == LAG {
+                self.lanes = self.observer.begin(&block);
+            }
+            self.observer.add::<true>(&mut self.lanes, &block, LANES);
+        }
+    }
+}
+
+/// What the loop over blocks holds.
+struct Blocks<'a, B, S, C> {
+    beside: &'a mut C,
+    base: B,
+    shrink: S,
     lead: usize,
     stopped: u64,
 }
 
-impl<T, B, S, O, C, const M: usize> Blocks<T, B, S, O, C, M>
-where
-    T: Real,
-    B: BaseRule<T, M>,
-    S: Shrink<T>,
-    O: Observer<T>,
-    C: Save<T>,
-{
+impl<B, S, C> Blocks<'_, B, S, C> {
     /// One block, in place; what its correction stopped is counted.
     #[inline(always)]
-    fn step(&mut self, theta: &mut [T; LANES], grad: &[T; LANES], moments: &mut [[T; LANES]; M]) {
+    fn step<T, const M: usize>(
+        &mut self,
+        (thetas, place): (Thetas<'_, T>, usize),
+        theta: &mut [T; LANES],
+        grad: &[T; LANES],
+        moments: &mut [[T; LANES]; M],
+    ) where
+        T: Real,
+        B: BaseRule<T, M>,
+        S: Shrink<T>,
+        C: Beside<T>,
+    {
         let before = *theta;
-        self.copy.save(&before);
+        self.beside.block(&before, thetas, place);
         self.base.block(theta, grad, moments);
         self.stopped += u64::from(self.shrink.block(&before, theta));
     }
 
     /// One block of the streams; `stored` are its M moments.
     #[inline(always)]
-    fn run(&mut self, theta: &mut [T; LANES], grad: &[T; LANES], stored: &mut [&mut [T; LANES]]) {
+    fn run<T, const M: usize>(
+        &mut self,
+        (thetas, place): (Thetas<'_, T>, usize),
+        theta: &Cell<[T; LANES]>,
+        grad: &[T; LANES],
+        stored: &mut [&mut [T; LANES]],
+    ) where
+        T: Real,
+        B: BaseRule<T, M>,
+        S: Shrink<T>,
+        C: Beside<T>,
+    {
         if const { M == 0 } {
             // So short a body LLVM takes for several blocks at once, gathers what belongs together and scatters it:
             // three times the instructions.
-            core::hint::black_box(&*theta);
+            core::hint::black_box(theta);
         }
-        dispatch::prefetch_beyond(theta, self.lead);
+        dispatch::prefetch_beyond(theta.as_array_of_cells(), self.lead);
         dispatch::prefetch_beyond(grad, self.lead);
         let mut local = [[T::ZERO; LANES]; M];
         for (local, stored) in local.iter_mut().zip(&*stored) {
@@ -96,98 +178,96 @@ where
             }
             *local = **stored;
         }
-        let mut block = *theta;
-        self.step(&mut block, grad, &mut local);
-        *theta = block;
-        self.observer.add::<true>(&mut self.lanes, &block, LANES);
+        let mut block = theta.get();
+        self.step((thetas, place), &mut block, grad, &mut local);
+        theta.set(block);
         for (local, stored) in local.iter().zip(stored) {
             **stored = *local;
         }
     }
 }
 
-impl<T, B, S, O, C, const M: usize> Kernel for Step<'_, T, B, S, O, C, M>
+/// The loop over the blocks of a shard; the number of elements stopped.
+#[inline(always)]
+fn walk<T, B, S, C, const M: usize>(
+    beside: &mut C,
+    (base, shrink): (B, S),
+    shard: Shard<'_, T, M>,
+) -> u64
 where
     T: Real,
     B: BaseRule<T, M>,
     S: Shrink<T>,
-    O: Observer<T>,
-    C: Save<T>,
+    C: Beside<T>,
 {
-    type Output = (u64, O::Lanes);
+    let Shard { theta, grad, moments } = shard;
+    let lead = dispatch::where_it_gains(dispatch::half_page::<T>());
+    let mut blocks = Blocks { beside, base, shrink, lead, stopped: 0 };
 
-    #[inline(always)]
-    fn run(self) -> (u64, O::Lanes) {
-        let Self { copy, base, shrink, observer, lanes, shard } = self;
-        let Shard { theta, grad, moments } = shard;
-        let lead = dispatch::where_it_gains(dispatch::half_page::<T>());
-        let mut blocks = Blocks { copy, base, shrink, observer, lanes, lead, stopped: 0 };
+    let (thetas, theta_tail) = theta.as_chunks_mut::<LANES>();
+    let (grads, grad_tail) = grad.as_chunks::<LANES>();
+    let mut moment_tails: [&mut [T]; M] = core::array::from_fn(|_| Default::default());
+    let mut tails = moment_tails.iter_mut();
+    let mut rows = moments.map(|moment| {
+        let (blocks, tail) = moment.as_chunks_mut::<LANES>();
+        if let Some(slot) = tails.next() {
+            *slot = tail;
+        }
+        blocks
+    });
 
-        let (thetas, theta_tail) = theta.as_chunks_mut::<LANES>();
-        let (grads, grad_tail) = grad.as_chunks::<LANES>();
-        let mut moment_tails: [&mut [T]; M] = core::array::from_fn(|_| Default::default());
-        let mut tails = moment_tails.iter_mut();
-        let mut rows = moments.map(|moment| {
-            let (blocks, tail) = moment.as_chunks_mut::<LANES>();
-            if let Some(slot) = tails.next() {
-                *slot = tail;
-            }
-            blocks
-        });
-
-        // Zipped, slices are known to have one length: the loop has one counter and tests no slice of its own. By `for`, for
-        // what `for_each` calls is compiled without the instruction set of this level.
-        let both = thetas.iter_mut().zip(grads);
-        match rows.as_mut_slice() {
-            [] => {
-                for (theta, grad) in both {
-                    blocks.run(theta, grad, &mut []);
-                }
-            }
-            [m] => {
-                for ((theta, grad), m) in both.zip(&mut **m) {
-                    blocks.run(theta, grad, &mut [m]);
-                }
-            }
-            [m, v] => {
-                for (((theta, grad), m), v) in both.zip(&mut **m).zip(&mut **v) {
-                    blocks.run(theta, grad, &mut [m, v]);
-                }
-            }
-            [m, v, top] => {
-                for ((((theta, grad), m), v), top) in
-                    both.zip(&mut **m).zip(&mut **v).zip(&mut **top)
-                {
-                    blocks.run(theta, grad, &mut [m, v, top]);
-                }
-            }
-            // No rule of this crate has as many; each row is asked for its block.
-            rows => {
-                for (i, (theta, grad)) in both.enumerate() {
-                    let mut stored = heapless::Vec::<_, M>::new();
-                    for block in rows.iter_mut().filter_map(|row| row.get_mut(i)) {
-                        // There is room for as many as there are rows.
-                        let _full = stored.push(block);
-                    }
-                    blocks.run(theta, grad, &mut stored);
-                }
+    // Zipped, slices are known to have one length: the loop has one counter and tests no slice of its own. By `for`, for
+    // what `for_each` calls is compiled without the instruction set of this level.
+    let thetas = Cell::from_mut(thetas).as_slice_of_cells();
+    let both = thetas.iter().enumerate().zip(grads);
+    match rows.as_mut_slice() {
+        [] => {
+            for ((i, theta), grad) in both {
+                blocks.run::<T, M>((thetas, i), theta, grad, &mut []);
             }
         }
-
-        if !theta_tail.is_empty() {
-            let mut block = padded(theta_tail);
-            let grad = padded(grad_tail);
-            let mut local = moment_tails.each_ref().map(|tail| padded(tail));
-            // A padding element is 0 with gradient 0: no correction carries it through zero.
-            blocks.step(&mut block, &grad, &mut local);
-            unpad(&block, theta_tail);
-            blocks.observer.add::<true>(&mut blocks.lanes, &block, theta_tail.len());
-            for (local, tail) in local.iter().zip(moment_tails) {
-                unpad(local, tail);
+        [m] => {
+            for (((i, theta), grad), m) in both.zip(&mut **m) {
+                blocks.run::<T, M>((thetas, i), theta, grad, &mut [m]);
             }
         }
-        (blocks.stopped, blocks.lanes)
+        [m, v] => {
+            for ((((i, theta), grad), m), v) in both.zip(&mut **m).zip(&mut **v) {
+                blocks.run::<T, M>((thetas, i), theta, grad, &mut [m, v]);
+            }
+        }
+        [m, v, top] => {
+            for (((((i, theta), grad), m), v), top) in
+                both.zip(&mut **m).zip(&mut **v).zip(&mut **top)
+            {
+                blocks.run::<T, M>((thetas, i), theta, grad, &mut [m, v, top]);
+            }
+        }
+        // No rule of this crate has as many; each row is asked for its block.
+        rows => {
+            for ((i, theta), grad) in both {
+                let mut stored = heapless::Vec::<_, M>::new();
+                for block in rows.iter_mut().filter_map(|row| row.get_mut(i)) {
+                    // There is room for as many as there are rows.
+                    let _full = stored.push(block);
+                }
+                blocks.run::<T, M>((thetas, i), theta, grad, &mut stored);
+            }
+        }
     }
+
+    if !theta_tail.is_empty() {
+        let mut block = padded(theta_tail);
+        let grad = padded(grad_tail);
+        let mut local = moment_tails.each_ref().map(|tail| padded(tail));
+        // A padding element is 0 with gradient 0: no correction carries it through zero.
+        blocks.step((&[], 0), &mut block, &grad, &mut local);
+        unpad(&block, theta_tail);
+        for (local, tail) in local.iter().zip(moment_tails) {
+            unpad(local, tail);
+        }
+    }
+    blocks.stopped
 }
 
 #[inline(always)]

@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// Around a block, over the strips of a chunk, and over the streams of a correction.
-const LENGTHS: [usize; 9] = [0, 1, 15, 16, 33, 200, 1041, 4133, 8229];
+/// Around a block, around what a measure is behind, over the strips of a chunk, and over the streams of a correction.
+const LENGTHS: [usize; 13] = [0, 1, 15, 16, 33, 200, 255, 256, 257, 272, 1041, 4133, 8229];
 
 fn values<T: Real>(n: usize, seed: f64) -> Vec<T> {
     (0..n).map(|i| T::from_f64(libm::sin(seed + 0.7 * count(i)) * 0.3)).collect()
