@@ -56,27 +56,25 @@ where
     let count = shard.theta.len() as u64;
     let level = level.min(Level::current());
     let mut stopped = 0;
-    let mut lanes = None;
+    let mut lanes = observer.begin();
     if const { B::FINISHES || S::STRIPWISE } {
         let mut copy = [[T::ZERO; LANES]; STRIP / LANES];
-        for mut strip in shard.cut::<STRIP>() {
+        for (number, mut strip) in shard.cut::<STRIP>().enumerate() {
             stopped += long_step(level, (base, shrink), &mut copy, strip.reborrow());
-            lanes = Some(add(level, observer, lanes, strip.theta));
+            lanes = add(level, observer, lanes, (number, strip.theta));
         }
     } else if !O::OBSERVES {
         stopped = dispatch::run_at(level, Step { beside: (), base, shrink, shard });
     } else if O::GOES_ALONG && level == Level::Avx512 {
         let step = StepAndMeasure { base, shrink, observer, shard };
-        let measured = dispatch::run_at(level, step);
-        (stopped, lanes) = (measured.0, Some(measured.1));
+        (stopped, lanes) = dispatch::run_at(level, step);
     } else {
-        for mut strip in shard.cut::<WIDE_STRIP>() {
+        for (number, mut strip) in shard.cut::<WIDE_STRIP>().enumerate() {
             let step = Step { beside: (), base, shrink, shard: strip.reborrow() };
             stopped += dispatch::run_at(level, step);
-            lanes = Some(add(level, observer, lanes, strip.theta));
+            lanes = add(level, observer, lanes, (number, strip.theta));
         }
     }
-    let lanes = lanes.unwrap_or_else(|| observer.begin(&[]));
     Observed { statistic: observer.fold(lanes, count), stopped }
 }
 
@@ -154,15 +152,17 @@ impl<T: Real, S: Shrink<T>> Kernel for CorrectFrom<'_, T, S> {
     }
 }
 
-/// Adds the measure of a strip; without lanes it is the first.
+/// Adds the measure of the strip of this number.
 #[inline]
 fn add<T: Real, O: Observer<T>>(
     level: Level,
     observer: O,
-    lanes: Option<O::Lanes>,
-    theta: &[T],
+    mut lanes: O::Lanes,
+    (number, theta): (usize, &[T]),
 ) -> O::Lanes {
-    let lanes = lanes.unwrap_or_else(|| observer.begin(theta));
+    if number == 0 {
+        observer.set_out(&mut lanes, theta);
+    }
     if level.fuses() {
         dispatch::run_at(level, Add::<_, _, true> { observer, lanes, theta })
     } else {
@@ -213,7 +213,8 @@ impl<T: Real, O: Observer<T>, const FUSE: bool> Kernel for Measure<'_, T, O, FUS
 
     #[inline(always)]
     fn run(self) -> Statistic {
-        let mut lanes = self.observer.begin(self.theta);
+        let mut lanes = self.observer.begin();
+        self.observer.set_out(&mut lanes, self.theta);
         for strip in self.theta.chunks(STRIP) {
             self.observer.add_strip::<FUSE>(&mut lanes, strip);
         }

@@ -17,8 +17,12 @@ pub(crate) trait Observer<T: Real>: Copy {
     /// Whether it is short enough to go along with a base step, its lanes in registers.
     const GOES_ALONG: bool = false;
 
-    /// Sums of nothing, for a chunk that begins with `theta`.
-    fn begin(self, theta: &[T]) -> Self::Lanes;
+    /// Sums of nothing.
+    fn begin(self) -> Self::Lanes;
+
+    /// What a chunk begins with, told before any of it is added.
+    #[inline(always)]
+    fn set_out(self, _lanes: &mut Self::Lanes, _theta: &[T]) {}
 
     /// Adds the first `used` elements of a block, element i to lane i; the same bits whether it may fuse or not.
     ///
@@ -90,7 +94,7 @@ impl<T: Real> Observer<T> for Unobserved {
     const OBSERVES: bool = false;
 
     #[inline(always)]
-    fn begin(self, _theta: &[T]) {}
+    fn begin(self) {}
 
     #[inline(always)]
     fn add<const FUSE: bool>(self, _lanes: &mut (), _block: &[T; LANES], _used: usize) {}
@@ -111,7 +115,7 @@ impl<T: Real, F: Term<T>> Observer<T> for SumOf<F> {
     const GOES_ALONG: bool = true;
 
     #[inline(always)]
-    fn begin(self, _theta: &[T]) -> Self::Lanes {
+    fn begin(self) -> Self::Lanes {
         [0.0; LANES]
     }
 
@@ -151,9 +155,13 @@ impl<T: Real> Observer<T> for MomentsOf {
     const GOES_ALONG: bool = true;
 
     #[inline(always)]
-    fn begin(self, theta: &[T]) -> MomentLanes {
-        let origin = theta.first().map_or(0.0, |&first| Real::to_f64(first));
-        MomentLanes { origin, deviations: [0.0; LANES], squares: [0.0; LANES] }
+    fn begin(self) -> MomentLanes {
+        MomentLanes { origin: 0.0, deviations: [0.0; LANES], squares: [0.0; LANES] }
+    }
+
+    #[inline(always)]
+    fn set_out(self, lanes: &mut MomentLanes, theta: &[T]) {
+        lanes.origin = theta.first().map_or(0.0, |&first| Real::to_f64(first));
     }
 
     #[inline(always)]
@@ -195,9 +203,14 @@ impl<T: Real> Observer<T> for MagnitudesOf {
     const GOES_ALONG: bool = true;
 
     #[inline(always)]
-    fn begin(self, theta: &[T]) -> MomentLanes {
-        let lanes = Observer::<T>::begin(MomentsOf, theta);
-        MomentLanes { origin: lanes.origin.abs(), ..lanes }
+    fn begin(self) -> MomentLanes {
+        Observer::<T>::begin(MomentsOf)
+    }
+
+    #[inline(always)]
+    fn set_out(self, lanes: &mut MomentLanes, theta: &[T]) {
+        Observer::<T>::set_out(MomentsOf, lanes, theta);
+        lanes.origin = lanes.origin.abs();
     }
 
     #[inline(always)]

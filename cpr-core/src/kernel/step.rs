@@ -62,12 +62,15 @@ where
     fn run(self) -> (u64, O::Lanes) {
         let Self { base, shrink, observer, shard } = self;
         let Shard { theta, grad, moments } = shard;
-        let mut behind = Behind { observer, lanes: observer.begin(&[]) };
+        let mut behind = Behind { observer, lanes: observer.begin() };
         let shard = Shard { theta: &mut *theta, grad, moments };
         let stopped = walk(&mut behind, (base, shrink), shard);
 
         let measured = (theta.len() / LANES).saturating_sub(LAG);
-        let mut lanes = if measured > 0 { behind.lanes } else { observer.begin(theta) };
+        let mut lanes = behind.lanes;
+        if measured == 0 {
+            observer.set_out(&mut lanes, theta);
+        }
         observer.add_strip::<true>(&mut lanes, theta.get(measured * LANES..).unwrap_or_default());
         (stopped, lanes)
     }
@@ -113,7 +116,8 @@ impl<T: Real, O: Observer<T>> Beside<T> for Behind<T, O> {
         if let Some(block) = thetas.get(place.wrapping_sub(LAG)) {
             let block = block.get();
             if place == LAG {
-                self.lanes = self.observer.begin(&block);
+                core::hint::cold_path();
+                self.observer.set_out(&mut self.lanes, &block);
             }
             self.observer.add::<true>(&mut self.lanes, &block, LANES);
         }

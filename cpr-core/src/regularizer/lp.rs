@@ -68,7 +68,7 @@ impl<T: Real> Observer<T> for Powers {
     type Lanes = [f64; LANES];
 
     #[inline(always)]
-    fn begin(self, _theta: &[T]) -> Self::Lanes {
+    fn begin(self) -> Self::Lanes {
         [0.0; LANES]
     }
 
