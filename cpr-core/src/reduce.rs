@@ -47,14 +47,40 @@ impl<S: Merge> Pairwise<S> {
 
     /// Adds the next measure.
     pub fn push(&mut self, measure: S) {
+        self.push_part(measure, 1);
+    }
+
+    /// Adds what `size` pushes merge to, a power of two that divides the number of those before.
+    fn push_part(&mut self, measure: S, size: u64) {
         let mut merged = measure;
-        for _ in 0..self.pushed.trailing_ones() {
+        for _ in 0..(self.pushed / size).trailing_ones() {
             let left = self.parts.pop().unwrap_or(S::NEUTRAL);
             merged = left.merge(merged);
         }
-        self.pushed = self.pushed.wrapping_add(1);
+        self.pushed = self.pushed.wrapping_add(size);
         // L levels hold the parts of 2^L − 1 pushes: there is always room.
         let _full = self.parts.push(merged);
+    }
+
+    /// Pushes each, [`GROUP`] at a time where they lie: how many merge with a single one, a processor can't foresee. A
+    /// microcontroller foresees nothing, and has few chunks.
+    fn push_groups(&mut self, measures: impl Iterator<Item = S>) {
+        let mut group = Vec::<S, GROUP>::new();
+        for measure in measures {
+            if !self.pushed.is_multiple_of(GROUP as u64) {
+                self.push(measure);
+                continue;
+            }
+            // Emptied below when it is full.
+            let _full = group.push(measure);
+            if group.is_full() {
+                self.push_part(whole(&group), GROUP as u64);
+                group.clear();
+            }
+        }
+        for measure in group {
+            self.push(measure);
+        }
     }
 
     /// The measure of everything pushed; neutral if that was nothing.
@@ -75,10 +101,36 @@ impl<S: Merge> Default for Pairwise<S> {
 }
 
 impl<S: Merge> Extend<S> for Pairwise<S> {
+    /// [`push`](Pairwise::push) of each, to the bit.
     fn extend<I: IntoIterator<Item = S>>(&mut self, measures: I) {
-        for measure in measures {
-            self.push(measure);
+        if cfg!(feature = "std") {
+            self.push_groups(measures.into_iter());
+        } else {
+            for measure in measures {
+                self.push(measure);
+            }
         }
+    }
+}
+
+/// Measures that [`Pairwise::push_groups`] merges at once, in three levels.
+const GROUP: usize = 8;
+
+/// What a group merges to.
+fn whole<S: Merge>(group: &[S]) -> S {
+    let (mut four, mut two, mut one) = ([S::NEUTRAL; 4], [S::NEUTRAL; 2], [S::NEUTRAL; 1]);
+    merge_pairs(group, &mut four);
+    merge_pairs(&four, &mut two);
+    merge_pairs(&two, &mut one);
+    one[0]
+}
+
+/// Each pair of neighbours, merged.
+#[inline(always)]
+fn merge_pairs<S: Merge>(measures: &[S], merged: &mut [S]) {
+    let (pairs, _) = measures.as_chunks::<2>();
+    for (merged, &[left, right]) in merged.iter_mut().zip(pairs) {
+        *merged = left.merge(right);
     }
 }
 
@@ -107,6 +159,21 @@ mod tests {
             tree.extend((0..n).map(|i| Range(i, i + 1, u64::from(i))));
             let whole = tree.finish();
             assert_eq!((whole.0, whole.1), (0, n));
+        }
+    }
+
+    #[test]
+    fn many_at_once_merge_as_one_by_one() {
+        let range = |i| Range(i, i + 1, u64::from(i));
+        for n in 0..70u32 {
+            let mut single = Pairwise::new();
+            (0..n).for_each(|i| single.push(range(i)));
+            for cut in 0..=n {
+                let mut tree = Pairwise::new();
+                tree.extend((0..cut).map(range));
+                tree.extend((cut..n).map(range));
+                assert_eq!(tree.finish(), single.clone().finish(), "{cut} and the rest of {n}");
+            }
         }
     }
 

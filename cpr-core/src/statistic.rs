@@ -45,6 +45,7 @@ pub enum Statistic {
 impl Statistic {
     /// Number of elements measured, n.
     #[must_use]
+    #[inline]
     pub const fn count(&self) -> u64 {
         match *self {
             Self::Sum { count, .. } | Self::Moments { count, .. } => count,
@@ -71,6 +72,7 @@ impl Merge for Statistic {
     /// (Chan, Golub, LeVeque 1979, "Updating Formulae and a Pairwise Algorithm", equation 2.1). A sum and
     /// moments, both of some elements, have nothing in common: the result is a NaN sum, which a constraint
     /// answers by its rule for a non-finite R.
+    #[inline]
     fn merge(self, other: Self) -> Self {
         match (self, other) {
             (a, b) if a.count() == 0 => b,
@@ -108,6 +110,7 @@ pub struct Observed {
 impl Merge for Observed {
     const NEUTRAL: Self = Self { statistic: Statistic::NEUTRAL, stopped: 0 };
 
+    #[inline]
     fn merge(self, other: Self) -> Self {
         Self {
             statistic: self.statistic.merge(other.statistic),
