@@ -77,7 +77,7 @@ where
 }
 
 /// How many blocks the measure is behind the step: by then no store of theirs is under way. 8 are next to as good.
-const LAG: usize = 16;
+const LAG: usize = 8;
 
 /// The blocks of θ in a loop that steps one of them and reads others.
 type Thetas<'a, T> = &'a [Cell<[T; LANES]>];
