@@ -104,7 +104,8 @@ pub(crate) fn where_it_gains(lead: usize) -> usize {
     if is_intel() { lead } else { 0 }
 }
 
-fn is_intel() -> bool {
+/// Whether this is one of Intel's processors, as far as the build asks.
+pub(crate) fn is_intel() -> bool {
     #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
     {
         static IS_INTEL: std::sync::OnceLock<bool> = std::sync::OnceLock::new();

@@ -10,20 +10,23 @@ use crate::{
 /// Elements of one turn in the loop: a sum for each.
 const WIDTH: usize = if dispatch::ASKS_AHEAD { TURN } else { LANES };
 
-/// One read-only pass.
-struct AllFinite<'a, T>(&'a [T]);
+/// One read-only pass, in turns among streams or not.
+struct AllFinite<'a, T> {
+    values: &'a [T],
+    streams: bool,
+}
 
 impl<T: Real> Kernel for AllFinite<'_, T> {
     type Output = bool;
 
     #[inline(always)]
     fn run(self) -> bool {
-        let Self(mut values) = self;
-        let lead = dispatch::where_it_gains(LEAD);
+        let Self { mut values, streams } = self;
+        let lead = if streams { LEAD } else { 0 };
         let mut sums = [T::ZERO; WIDTH];
-        let mut streams = streams::cut(&mut values, WIDTH);
-        for _ in 0..streams[0].len() / WIDTH {
-            for stream in &mut streams {
+        let mut parts = streams::cut(&mut values, WIDTH, lead);
+        for _ in 0..parts[0].len() / WIDTH {
+            for stream in &mut parts {
                 let Some(part) = stream.split_off(..WIDTH) else { continue };
                 dispatch::prefetch_beyond(part, lead);
                 add(&mut sums, part);
@@ -51,7 +54,7 @@ fn add<T: Real>(sums: &mut [T; WIDTH], part: &[T]) {
 /// The trainer looks at all gradients with it before phase 1, and skips the step whole if one is not finite.
 #[must_use]
 pub fn all_finite<T: Real>(values: &[T]) -> bool {
-    dispatch::run(AllFinite(values))
+    dispatch::run(AllFinite { values, streams: dispatch::is_intel() })
 }
 
 #[cfg(test)]
@@ -68,10 +71,12 @@ mod tests {
             let mut values: Vec<f32> = (0x3f80_0000..).map(f32::from_bits).take(n).collect();
             let found = |values: &[f32]| {
                 let levels = [Level::Baseline, Level::Avx2, Level::Avx512];
-                let [first, others @ ..] =
-                    levels.map(|level| !dispatch::run_at(level, AllFinite(values)));
-                assert_eq!(others, [first; 2]);
-                first
+                let [first, others @ ..] = [false, true].map(|streams| {
+                    levels.map(|level| !dispatch::run_at(level, AllFinite { values, streams }))
+                });
+                assert_eq!(others, [first]);
+                assert_eq!(first, [first[0]; 3]);
+                first[0]
             };
             assert!(!found(&values));
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

@@ -233,10 +233,12 @@ pub(crate) fn measure<T: Real, O: Observer<T>>(observer: O, theta: &[T]) -> Stat
     }
 }
 
-/// Phase 4 on a slice of any length.
+/// Phase 4 on a slice of any length: in turns among its streams, or from its end, where what phase 1 touched last still lies in
+/// the cache.
 struct Correct<'a, T, S> {
     shrink: S,
     theta: &'a mut [T],
+    streams: bool,
 }
 
 impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
@@ -244,14 +246,21 @@ impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
 
     #[inline(always)]
     fn run(self) -> u64 {
-        let Self { shrink, mut theta } = self;
-        let lead = dispatch::where_it_gains(LEAD);
+        let Self { shrink, mut theta, streams } = self;
+        let lead = if streams { LEAD } else { 0 };
         let mut stopped = 0;
-        let mut streams = streams::cut_mut(&mut theta, S::TURN);
-        for _ in 0..streams[0].len() / S::TURN {
-            for stream in &mut streams {
+        let mut parts = streams::cut_mut(&mut theta, S::TURN, lead);
+        for _ in 0..parts[0].len() / S::TURN {
+            for stream in &mut parts {
                 let Some(part) = stream.split_off_mut(..S::TURN) else { continue };
                 dispatch::prefetch_beyond(part, lead);
+                stopped += shrink.slice(part);
+            }
+        }
+        if dispatch::ASKS_AHEAD && !streams {
+            while let Some(start) = theta.len().checked_sub(S::TURN)
+                && let Some(part) = theta.split_off_mut(start..)
+            {
                 stopped += shrink.slice(part);
             }
         }
@@ -262,7 +271,7 @@ impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
 /// Corrects a slice; returns the number of elements that the guard stopped at zero.
 #[inline]
 pub(crate) fn correct<T: Real, S: Shrink<T>>(shrink: S, theta: &mut [T]) -> u64 {
-    dispatch::run(Correct { shrink, theta })
+    dispatch::run(Correct { shrink, theta, streams: dispatch::is_intel() })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! A long slice, gone along at several places at once.
+//! A long slice, gone along at several places at once, on processors that gain by it: Intel's.
 //!
 //! A core has more lines under way for several streams than for one: where a loop reads nothing but the slice, and the
-//! order of its elements is free, it takes turns among parts of it. docs/PERFORMANCE.md says what that gains.
+//! order of its elements is free, it takes turns among parts of it. An AMD Zen 4 takes up to twice as long for them, for eight streams
+//! at whole pages from each other share eight places of its first cache. docs/PERFORMANCE.md says what either gains.
 
 /// Streams that a slice is cut into.
 pub(crate) const STREAMS: usize = 8;
@@ -13,21 +14,26 @@ pub(crate) const TURN: usize = 64;
 /// streams. At a stream's end that is the next stream's beginning, which has been worked on already.
 pub(crate) const LEAD: usize = 256;
 
-/// The length of each stream: whole turns, and none off x86-64 or without std. Where the processor is not to ask, the streams stay.
-const fn length(elements: usize, turn: usize) -> usize {
-    if crate::dispatch::ASKS_AHEAD { elements / (STREAMS * turn) * turn } else { 0 }
+/// The length of each stream: whole turns, and none with a `lead` of 0, that of a loop that is not to ask ahead.
+const fn length(elements: usize, turn: usize, lead: usize) -> usize {
+    if crate::dispatch::ASKS_AHEAD && lead > 0 { elements / (STREAMS * turn) * turn } else { 0 }
 }
 
-/// Cuts streams of one length, whole turns, off the front of `values`; what is left is shorter than a turn of all.
+/// Cuts streams of one length, whole turns, off the front of `values`; what is left is shorter than a turn of all, or everything
+/// with a `lead` of 0.
 #[inline(always)]
-pub(crate) fn cut<'a, T>(values: &mut &'a [T], turn: usize) -> [&'a [T]; STREAMS] {
-    let length = length(values.len(), turn);
+pub(crate) fn cut<'a, T>(values: &mut &'a [T], turn: usize, lead: usize) -> [&'a [T]; STREAMS] {
+    let length = length(values.len(), turn, lead);
     core::array::from_fn(|_| values.split_off(..length).unwrap_or_default())
 }
 
 /// [`cut`], to write.
 #[inline(always)]
-pub(crate) fn cut_mut<'a, T>(values: &mut &'a mut [T], turn: usize) -> [&'a mut [T]; STREAMS] {
-    let length = length(values.len(), turn);
+pub(crate) fn cut_mut<'a, T>(
+    values: &mut &'a mut [T],
+    turn: usize,
+    lead: usize,
+) -> [&'a mut [T]; STREAMS] {
+    let length = length(values.len(), turn, lead);
     core::array::from_fn(|_| values.split_off_mut(..length).unwrap_or_default())
 }

@@ -62,9 +62,10 @@ where
         for level in [Level::Avx2, Level::Avx512] {
             assert_eq!(outcome(level, n, rules), baseline, "{n} elements, {level:?}");
         }
-        let corrected = |level| {
+        let corrected = |level, streams| {
             let mut theta = values::<T>(n, 0.1);
-            let stopped = dispatch::run_at(level, Correct { shrink: rules.1, theta: &mut theta });
+            let correct = Correct { shrink: rules.1, theta: &mut theta, streams };
+            let stopped = dispatch::run_at(level, correct);
             (theta, stopped)
         };
         let mut one_by_one = (values::<T>(n, 0.1), 0);
@@ -74,7 +75,13 @@ where
             one_by_one.1 += u64::from(stops);
         }
         for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
-            assert_eq!(corrected(level), one_by_one, "{n} elements, {level:?}");
+            for streams in [false, true] {
+                assert_eq!(
+                    corrected(level, streams),
+                    one_by_one,
+                    "{n} elements, {level:?}, {streams}"
+                );
+            }
         }
     }
 }
