@@ -104,7 +104,8 @@ pub(crate) fn where_it_gains(lead: usize) -> usize {
     if is_intel() { lead } else { 0 }
 }
 
-/// Whether this is one of Intel's processors, as far as the build asks.
+/// Whether this is one of Intel's processors; without std, or off x86-64, false.
+#[cfg_attr(not(all(feature = "std", target_arch = "x86_64")), inline)]
 pub(crate) fn is_intel() -> bool {
     #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
     {
@@ -125,6 +126,10 @@ pub(crate) fn is_intel() -> bool {
 /// Elsewhere than on x86-64, and without std, it does nothing.
 #[inline(always)]
 pub(crate) fn prefetch_beyond<T>(values: &[T], lead: usize) {
+    #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
+    const {
+        assert!(size_of::<T>() > 0 && LINE.is_multiple_of(size_of::<T>()), "elements fill a line");
+    }
     #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
     if lead > 0 {
         for start in (0..values.len()).step_by(LINE / size_of::<T>()) {

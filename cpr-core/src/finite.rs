@@ -22,14 +22,15 @@ impl<T: Real> Kernel for AllFinite<'_, T> {
     #[inline(always)]
     fn run(self) -> bool {
         let Self { mut values, streams } = self;
-        let lead = if streams { LEAD } else { 0 };
         let mut sums = [T::ZERO; WIDTH];
-        let mut parts = streams::cut(&mut values, WIDTH, lead);
-        for _ in 0..parts[0].len() / WIDTH {
-            for stream in &mut parts {
-                let Some(part) = stream.split_off(..WIDTH) else { continue };
-                dispatch::prefetch_beyond(part, lead);
-                add(&mut sums, part);
+        if streams {
+            let mut streams = streams::cut(&mut values, WIDTH);
+            for _ in 0..streams[0].len() / WIDTH {
+                for stream in &mut streams {
+                    let Some(part) = stream.split_off(..WIDTH) else { continue };
+                    dispatch::prefetch_beyond(part, LEAD);
+                    add(&mut sums, part);
+                }
             }
         }
         let (parts, tail) = values.as_chunks::<WIDTH>();

@@ -41,7 +41,7 @@ where
 ///
 /// What one kernel has written the next finds in the first cache. In one loop the rules would run out of registers, as
 /// would a compiler out of patience with a loop for each combination of them. Only the 32 registers of AVX-512 hold a
-/// base step and the lanes of a measure at once: there the measure goes along, in the shadow of the step's divisions.
+/// base step and the lanes of a short measure at once: there the measure goes along, in the shadow of the step's divisions.
 fn first_pass_at<T, B, S, O, const M: usize>(
     level: Level,
     (base, shrink, observer): (B, S, O),
@@ -61,7 +61,10 @@ where
         let mut copy = [[T::ZERO; LANES]; STRIP / LANES];
         for (number, mut strip) in shard.cut::<STRIP>().enumerate() {
             stopped += long_step(level, (base, shrink), &mut copy, strip.reborrow());
-            lanes = add(level, observer, lanes, (number, strip.theta));
+            if number == 0 {
+                observer.set_origin(&mut lanes, strip.theta);
+            }
+            lanes = add(level, observer, lanes, strip.theta);
         }
     } else if !O::OBSERVES {
         stopped = dispatch::run_at(level, Step { beside: (), base, shrink, shard });
@@ -72,7 +75,10 @@ where
         for (number, mut strip) in shard.cut::<WIDE_STRIP>().enumerate() {
             let step = Step { beside: (), base, shrink, shard: strip.reborrow() };
             stopped += dispatch::run_at(level, step);
-            lanes = add(level, observer, lanes, (number, strip.theta));
+            if number == 0 {
+                observer.set_origin(&mut lanes, strip.theta);
+            }
+            lanes = add(level, observer, lanes, strip.theta);
         }
     }
     Observed { statistic: observer.fold(lanes, count), stopped }
@@ -152,17 +158,14 @@ impl<T: Real, S: Shrink<T>> Kernel for CorrectFrom<'_, T, S> {
     }
 }
 
-/// Adds the measure of the strip of this number.
+/// Adds the measure of a strip.
 #[inline]
 fn add<T: Real, O: Observer<T>>(
     level: Level,
     observer: O,
-    mut lanes: O::Lanes,
-    (number, theta): (usize, &[T]),
+    lanes: O::Lanes,
+    theta: &[T],
 ) -> O::Lanes {
-    if number == 0 {
-        observer.set_out(&mut lanes, theta);
-    }
     if level.fuses() {
         dispatch::run_at(level, Add::<_, _, true> { observer, lanes, theta })
     } else {
@@ -214,7 +217,7 @@ impl<T: Real, O: Observer<T>, const FUSE: bool> Kernel for Measure<'_, T, O, FUS
     #[inline(always)]
     fn run(self) -> Statistic {
         let mut lanes = self.observer.begin();
-        self.observer.set_out(&mut lanes, self.theta);
+        self.observer.set_origin(&mut lanes, self.theta);
         for strip in self.theta.chunks(STRIP) {
             self.observer.add_strip::<FUSE>(&mut lanes, strip);
         }
@@ -234,7 +237,7 @@ pub(crate) fn measure<T: Real, O: Observer<T>>(observer: O, theta: &[T]) -> Stat
 }
 
 /// Phase 4 on a slice of any length: in turns among its streams, or from its end, where what phase 1 touched last still lies in
-/// the cache.
+/// the cache. Firmware, whose memory is all alike, has one plain loop.
 struct Correct<'a, T, S> {
     shrink: S,
     theta: &'a mut [T],
@@ -247,17 +250,17 @@ impl<T: Real, S: Shrink<T>> Kernel for Correct<'_, T, S> {
     #[inline(always)]
     fn run(self) -> u64 {
         let Self { shrink, mut theta, streams } = self;
-        let lead = if streams { LEAD } else { 0 };
         let mut stopped = 0;
-        let mut parts = streams::cut_mut(&mut theta, S::TURN, lead);
-        for _ in 0..parts[0].len() / S::TURN {
-            for stream in &mut parts {
-                let Some(part) = stream.split_off_mut(..S::TURN) else { continue };
-                dispatch::prefetch_beyond(part, lead);
-                stopped += shrink.slice(part);
+        if streams {
+            let mut streams = streams::cut_mut(&mut theta, S::TURN);
+            for _ in 0..streams[0].len() / S::TURN {
+                for stream in &mut streams {
+                    let Some(part) = stream.split_off_mut(..S::TURN) else { continue };
+                    dispatch::prefetch_beyond(part, LEAD);
+                    stopped += shrink.slice(part);
+                }
             }
-        }
-        if dispatch::ASKS_AHEAD && !streams {
+        } else if cfg!(feature = "std") {
             while let Some(start) = theta.len().checked_sub(S::TURN)
                 && let Some(part) = theta.split_off_mut(start..)
             {

@@ -20,16 +20,17 @@ pub(crate) trait Observer<T: Real>: Copy {
     /// Sums of nothing.
     fn begin(self) -> Self::Lanes;
 
-    /// What a chunk begins with, told before any of it is added.
+    /// Tells the lanes the first element of `theta`, with which a chunk begins: once, before the first [`add`](Self::add), with θ
+    /// as it is measured.
     #[inline(always)]
-    fn set_out(self, _lanes: &mut Self::Lanes, _theta: &[T]) {}
+    fn set_origin(self, _lanes: &mut Self::Lanes, _theta: &[T]) {}
 
     /// Adds the first `used` elements of a block, element i to lane i; the same bits whether it may fuse or not.
     ///
     /// FUSE is for levels that [fuse](crate::dispatch::Level::fuses).
     fn add<const FUSE: bool>(self, lanes: &mut Self::Lanes, block: &[T; LANES], used: usize);
 
-    /// Adds a strip of at most [`STRIP`] elements that begins at lane 0.
+    /// Adds a strip that begins at lane 0.
     #[inline(always)]
     fn add_strip<const FUSE: bool>(self, lanes: &mut Self::Lanes, strip: &[T]) {
         let (blocks, tail) = strip.as_chunks::<LANES>();
@@ -160,7 +161,7 @@ impl<T: Real> Observer<T> for MomentsOf {
     }
 
     #[inline(always)]
-    fn set_out(self, lanes: &mut MomentLanes, theta: &[T]) {
+    fn set_origin(self, lanes: &mut MomentLanes, theta: &[T]) {
         lanes.origin = theta.first().map_or(0.0, |&first| Real::to_f64(first));
     }
 
@@ -208,8 +209,8 @@ impl<T: Real> Observer<T> for MagnitudesOf {
     }
 
     #[inline(always)]
-    fn set_out(self, lanes: &mut MomentLanes, theta: &[T]) {
-        Observer::<T>::set_out(MomentsOf, lanes, theta);
+    fn set_origin(self, lanes: &mut MomentLanes, theta: &[T]) {
+        Observer::<T>::set_origin(MomentsOf, lanes, theta);
         lanes.origin = lanes.origin.abs();
     }
 

@@ -47,23 +47,22 @@ impl<S: Merge> Pairwise<S> {
 
     /// Adds the next measure.
     pub fn push(&mut self, measure: S) {
-        self.push_part(measure, 1);
+        self.push_part(measure, 0);
     }
 
-    /// Adds what `size` pushes merge to, a power of two that divides the number of those before.
-    fn push_part(&mut self, measure: S, size: u64) {
+    /// Adds what 2^`level` pushes merge to, which divides the number of those before.
+    fn push_part(&mut self, measure: S, level: u32) {
         let mut merged = measure;
-        for _ in 0..(self.pushed / size).trailing_ones() {
+        for _ in 0..(self.pushed >> level).trailing_ones() {
             let left = self.parts.pop().unwrap_or(S::NEUTRAL);
             merged = left.merge(merged);
         }
-        self.pushed = self.pushed.wrapping_add(size);
+        self.pushed = self.pushed.wrapping_add(1 << level);
         // L levels hold the parts of 2^L − 1 pushes: there is always room.
         let _full = self.parts.push(merged);
     }
 
-    /// Pushes each, [`GROUP`] at a time where they lie: how many merge with a single one, a processor can't foresee. A
-    /// microcontroller foresees nothing, and has few chunks.
+    /// Pushes each, [`GROUP`] at a time where they lie: how many merge with a single one, a processor can't foresee.
     fn push_groups(&mut self, measures: impl Iterator<Item = S>) {
         let mut group = Vec::<S, GROUP>::new();
         for measure in measures {
@@ -73,8 +72,8 @@ impl<S: Merge> Pairwise<S> {
             }
             // Emptied below when it is full.
             let _full = group.push(measure);
-            if group.is_full() {
-                self.push_part(whole(&group), GROUP as u64);
+            if let Some(full) = group.first_chunk() {
+                self.push_part(whole(full), LEVEL);
                 group.clear();
             }
         }
@@ -103,6 +102,7 @@ impl<S: Merge> Default for Pairwise<S> {
 impl<S: Merge> Extend<S> for Pairwise<S> {
     /// [`push`](Pairwise::push) of each, to the bit.
     fn extend<I: IntoIterator<Item = S>>(&mut self, measures: I) {
+        // A microcontroller foresees nothing, has few chunks, and pays for the code.
         if cfg!(feature = "std") {
             self.push_groups(measures.into_iter());
         } else {
@@ -113,25 +113,16 @@ impl<S: Merge> Extend<S> for Pairwise<S> {
     }
 }
 
-/// Measures that [`Pairwise::push_groups`] merges at once, in three levels.
-const GROUP: usize = 8;
+/// Levels of the tree that [`Pairwise::push_groups`] merges at once.
+const LEVEL: u32 = 3;
+
+/// Measures that these have.
+const GROUP: usize = 1 << LEVEL;
 
 /// What a group merges to.
-fn whole<S: Merge>(group: &[S]) -> S {
-    let (mut four, mut two, mut one) = ([S::NEUTRAL; 4], [S::NEUTRAL; 2], [S::NEUTRAL; 1]);
-    merge_pairs(group, &mut four);
-    merge_pairs(&four, &mut two);
-    merge_pairs(&two, &mut one);
-    one[0]
-}
-
-/// Each pair of neighbours, merged.
-#[inline(always)]
-fn merge_pairs<S: Merge>(measures: &[S], merged: &mut [S]) {
-    let (pairs, _) = measures.as_chunks::<2>();
-    for (merged, &[left, right]) in merged.iter_mut().zip(pairs) {
-        *merged = left.merge(right);
-    }
+fn whole<S: Merge>(&[a, b, c, d, e, f, g, h]: &[S; GROUP]) -> S {
+    let [first, second] = [a.merge(b).merge(c.merge(d)), e.merge(f).merge(g.merge(h))];
+    first.merge(second)
 }
 
 #[cfg(test)]

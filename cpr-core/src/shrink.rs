@@ -18,7 +18,7 @@ pub(crate) trait Shrink<T: Real>: Copy {
     /// Whether phase 1 corrects strips in place of blocks: where a rule is more than a multiplication and a sum.
     const STRIPWISE: bool = true;
 
-    /// Elements of a turn of phase 4, where it takes turns among the [`streams`] of a slice.
+    /// Elements of a turn of phase 4, where it takes turns among the [`streams`] of a slice, and of a part that it takes from the end.
     const TURN: usize = streams::TURN;
 
     /// Corrects a block of phase 1, the few elements of a rule that is not [`STRIPWISE`](Self::STRIPWISE); returns the

@@ -14,26 +14,16 @@ pub(crate) const TURN: usize = 64;
 /// streams. At a stream's end that is the next stream's beginning, which has been worked on already.
 pub(crate) const LEAD: usize = 256;
 
-/// The length of each stream: whole turns, and none with a `lead` of 0, that of a loop that is not to ask ahead.
-const fn length(elements: usize, turn: usize, lead: usize) -> usize {
-    if crate::dispatch::ASKS_AHEAD && lead > 0 { elements / (STREAMS * turn) * turn } else { 0 }
-}
-
-/// Cuts streams of one length, whole turns, off the front of `values`; what is left is shorter than a turn of all, or everything
-/// with a `lead` of 0.
+/// Cuts streams of one length, whole turns, off the front of `values`; what is left is shorter than a turn of all.
 #[inline(always)]
-pub(crate) fn cut<'a, T>(values: &mut &'a [T], turn: usize, lead: usize) -> [&'a [T]; STREAMS] {
-    let length = length(values.len(), turn, lead);
+pub(crate) fn cut<'a, T>(values: &mut &'a [T], turn: usize) -> [&'a [T]; STREAMS] {
+    let length = values.len() / (STREAMS * turn) * turn;
     core::array::from_fn(|_| values.split_off(..length).unwrap_or_default())
 }
 
 /// [`cut`], to write.
 #[inline(always)]
-pub(crate) fn cut_mut<'a, T>(
-    values: &mut &'a mut [T],
-    turn: usize,
-    lead: usize,
-) -> [&'a mut [T]; STREAMS] {
-    let length = length(values.len(), turn, lead);
+pub(crate) fn cut_mut<'a, T>(values: &mut &'a mut [T], turn: usize) -> [&'a mut [T]; STREAMS] {
+    let length = values.len() / (STREAMS * turn) * turn;
     core::array::from_fn(|_| values.split_off_mut(..length).unwrap_or_default())
 }

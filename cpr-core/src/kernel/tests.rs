@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use super::*;
+use super::{step::LAG, *};
 use crate::{
     base::{
         AdaDecay, AdaDecayConfig, Adam, AdamConfig, Amos, AmosConfig, AmosState, AmsGrad, Base,
@@ -19,7 +19,11 @@ use crate::{
 };
 
 /// Around a block, around what a measure is behind, over the strips of a chunk, and over the streams of a correction.
-const LENGTHS: [usize; 13] = [0, 1, 15, 16, 33, 200, 255, 256, 257, 272, 1041, 4133, 8229];
+const LENGTHS: [usize; 13] =
+    [0, 1, 15, 16, 33, BEHIND - 1, BEHIND, BEHIND + 1, BEHIND + LANES, 200, 1041, 4133, 8229];
+
+/// Elements that a measure is behind.
+const BEHIND: usize = LAG * LANES;
 
 fn values<T: Real>(n: usize, seed: f64) -> Vec<T> {
     (0..n).map(|i| T::from_f64(libm::sin(seed + 0.7 * count(i)) * 0.3)).collect()
@@ -187,6 +191,45 @@ fn the_decay_of_each_weight_is_that_of_its_own_magnitude() {
 
 #[test]
 fn every_level_gives_the_bits_of_the_baseline() {
+    all::<f32>();
+    all::<f64>();
+}
+
+/// In one loop, on machines without AVX-512 too, and strip by strip.
+#[test]
+fn a_measure_that_goes_along_has_the_bits_of_one_that_follows() {
+    fn check<T: Real, B, S, O, const M: usize>((base, shrink, observer): (B, S, O))
+    where
+        B: BaseRule<T, M>,
+        S: Shrink<T>,
+        O: Observer<T>,
+    {
+        for n in (0..=2 * BEHIND + LANES + 1).chain([4096]) {
+            let expected = outcome::<T, B, S, O, M>(Level::Baseline, n, (base, shrink, observer));
+            for level in levels() {
+                let (mut theta, grad) = (values(n, 0.1), values(n, 0.9));
+                let mut moments: [Vec<T>; M] = core::array::from_fn(|k| {
+                    values::<T>(n, count(k)).iter().map(|x| x.abs()).collect()
+                });
+                let views = moments.each_mut().map(|moment| moment.as_mut_slice());
+                let shard = Shard::new(&mut theta, &grad, views).unwrap();
+                let along = StepAndMeasure { base, shrink, observer, shard };
+                let (stopped, lanes) = dispatch::run_at(level, along);
+                let observed = Observed { statistic: observer.fold(lanes, n as u64), stopped };
+                assert_eq!((theta, moments.into(), observed), expected, "{n} elements, {level:?}");
+            }
+        }
+    }
+    fn all<T: Real>() {
+        let adam = Adam::new(AdamConfig::default()).unwrap();
+        let step = Base::<T, 2>::at(&adam, 3, 1e-2);
+        check::<T, _, _, _, 2>((step, Unmoved, SumOf(Squares)));
+        check::<T, _, _, _, 2>((step, PullStep::of(0.1, 0.02), MomentsOf));
+        check::<T, _, _, _, 3>((AmsGrad(adam).at(2, 0.1), Unmoved, MagnitudesOf));
+        let sgd = Sgd::new(SgdConfig::default()).unwrap();
+        check::<T, _, _, _, 0>((sgd.at(2, 0.1), Unmoved, SumOf(Huber::new(0.1).unwrap())));
+        check::<T, _, _, _, 5>((Many, Unmoved, MomentsOf));
+    }
     all::<f32>();
     all::<f64>();
 }
