@@ -119,6 +119,12 @@ pub enum CommandError {
         /// The experiment.
         kind: String,
     },
+    /// Nothing is there.
+    #[error("{} does not exist: check the path, or see `cpr list` for the runs that there are", path.display())]
+    Nowhere {
+        /// What was given.
+        path: PathBuf,
+    },
     /// Neither a run nor a checkpoint.
     #[error("{} is neither a run folder nor a checkpoint: give the folder that holds config.toml, or a .safetensors file", path.display())]
     NotFound {
@@ -488,6 +494,9 @@ fn checkpoint_of(
 ) -> Result<(PathBuf, Checkpoint), CommandError> {
     if path.is_file() {
         return Ok((path.to_owned(), Checkpoint::read(path)?));
+    }
+    if !path.exists() {
+        return Err(CommandError::Nowhere { path: path.to_owned() });
     }
     let folder = path.join("checkpoints");
     if !path.join("config.toml").is_file() || !folder.is_dir() {

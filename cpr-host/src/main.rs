@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             Err(error) => {
                 let refused = error.downcast_ref::<ConfigError>();
                 let hint = refused.and_then(ConfigError::hint);
-                complain(&format_args!("{error:#}"), hint);
+                complain(&in_full(&error), hint);
                 ExitCode::from(if refused.is_some() { REFUSED } else { FAILED })
             }
         },
@@ -125,6 +125,17 @@ fn complain(error: &dyn Display, hint: Option<String>) {
     if let Some(hint) = hint {
         let _ = writeln!(stderr, "hint: {hint}");
     }
+}
+
+/// The error and what caused it, without causes that it tells itself.
+fn in_full(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        match said.contains(&cause) {
+            _ if said.is_empty() => cause,
+            true => said,
+            false => format!("{said}: {cause}"),
+        }
+    })
 }
 
 /// Whether the reader of the output has gone.

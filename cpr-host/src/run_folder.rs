@@ -63,7 +63,7 @@ pub enum RunFolderError {
 
     /// There is nothing to resume.
     #[error(
-        "{} is no run: it has no config.toml; check the path, or start the run anew",
+        "{} is no run: it has no config.toml; give the folder that has (`cpr list` shows the runs), or start the run anew",
         path.display()
     )]
     NotARun {

@@ -16,7 +16,8 @@ pub enum ReportError {
     },
     /// None of the runs has ended.
     #[error(
-        "no run has ended yet, of {count} in {path}: let them end, or go on with them (`cpr resume`)"
+        "no run has ended, of {count} in {path}: let them end, go on with them (`cpr resume`), or start over those of a sweep that \
+         have failed (`cpr sweep FILE --retry`)"
     )]
     NoneEnded {
         /// What was given.
@@ -63,7 +64,7 @@ pub enum ReportError {
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// A file.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}; check the path, or train what it is of", path.display())]
     Io {
         /// The verb of what was tried.
         action: &'static str,

@@ -72,12 +72,14 @@ fn what_is_no_checkpoint_is_refused_by_name() {
         ("empty", "0 bytes long"),
         ("foreign.safetensors", "is not a CPR checkpoint"),
         ("folder", "neither a run folder nor a checkpoint"),
-        ("nowhere", "neither a run folder nor a checkpoint"),
+        ("nowhere", "does not exist"),
         ("runs/grokking/run/config.toml", "header"),
     ] {
         for command in ["eval", "inspect"] {
             let error = place.error(&format!("{command} {path}"));
             assert!(error.contains(part) && error.contains(path), "{command} {path}: {error}");
+            let causes = error.matches("os error").count();
+            assert!(causes <= 1, "a cause is told once: {error}");
         }
     }
     assert!(place.error("resume runs/grokking/run/config.toml").contains("is no run"));
