@@ -153,7 +153,7 @@ fn what_is_asked_for_and_not_there_is_named() {
     let plan = ReportPlan { sources: vec![empty.path().to_owned()], ..ReportPlan::default() };
     assert!(write(&plan).unwrap_err().to_string().contains("holds no run"));
     fs::write(empty.path().join("config.toml"), "seed = 1\n").unwrap();
-    assert!(write(&plan).unwrap_err().to_string().contains("no run has ended yet"));
+    assert!(write(&plan).unwrap_err().to_string().contains("no run has ended, of"));
 }
 
 #[test]
