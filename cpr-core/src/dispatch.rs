@@ -127,11 +127,10 @@ pub(crate) fn is_intel() -> bool {
 #[inline(always)]
 pub(crate) fn prefetch_beyond<T>(values: &[T], lead: usize) {
     #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
-    const {
-        assert!(size_of::<T>() > 0 && LINE.is_multiple_of(size_of::<T>()), "elements fill a line");
-    }
-    #[cfg(all(feature = "std", target_arch = "x86_64", not(miri)))]
     if lead > 0 {
+        const {
+            assert!(size_of::<T>() > 0 && LINE.is_multiple_of(size_of::<T>()), "they fill a line");
+        }
         for start in (0..values.len()).step_by(LINE / size_of::<T>()) {
             prefetch_line(values.as_ptr().wrapping_add(start + lead).cast());
         }

@@ -2,7 +2,7 @@
 
 mod step;
 
-use step::{Step, StepAndMeasure};
+use step::{Behind, Step};
 
 use crate::{
     base::BaseRule,
@@ -67,14 +67,14 @@ where
             lanes = add(level, observer, lanes, strip.theta);
         }
     } else if !O::OBSERVES {
-        stopped = dispatch::run_at(level, Step { beside: (), base, shrink, shard });
+        (stopped, ()) = dispatch::run_at(level, Step { beside: (), base, shrink, shard });
     } else if O::GOES_ALONG && level == Level::Avx512 {
-        let step = StepAndMeasure { base, shrink, observer, shard };
-        (stopped, lanes) = dispatch::run_at(level, step);
+        let beside = Behind::new(observer);
+        (stopped, lanes) = dispatch::run_at(level, Step { beside, base, shrink, shard });
     } else {
         for (number, mut strip) in shard.cut::<WIDE_STRIP>().enumerate() {
             let step = Step { beside: (), base, shrink, shard: strip.reborrow() };
-            stopped += dispatch::run_at(level, step);
+            stopped += dispatch::run_at(level, step).0;
             if number == 0 {
                 observer.set_origin(&mut lanes, strip.theta);
             }

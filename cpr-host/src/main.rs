@@ -129,13 +129,13 @@ fn complain(error: &dyn Display, hint: Option<String>) {
 
 /// The error and what caused it, without causes that it tells itself.
 fn in_full(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
-        match said.contains(&cause) {
-            _ if said.is_empty() => cause,
-            true => said,
-            false => format!("{said}: {cause}"),
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
         }
-    })
+    }
+    said
 }
 
 /// Whether the reader of the output has gone.

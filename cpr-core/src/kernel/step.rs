@@ -12,7 +12,7 @@ use crate::{
     shrink::Shrink,
 };
 
-/// The base step, block by block, with a correction that is short enough to go along.
+/// The base step, block by block, with a correction that is short enough to go along, and what goes beside it.
 pub(super) struct Step<'a, T, B, S, C, const M: usize> {
     pub(super) beside: C,
     pub(super) base: B,
@@ -27,45 +27,15 @@ where
     S: Shrink<T>,
     C: Beside<T>,
 {
-    type Output = u64;
+    type Output = (u64, C::Output);
 
     #[inline(always)]
-    fn run(self) -> u64 {
+    fn run(self) -> (u64, C::Output) {
         let Self { mut beside, base, shrink, shard } = self;
-        walk(&mut beside, (base, shrink), shard)
-    }
-}
-
-/// The base step and the measure of what it writes, in one loop, the measure [`LAG`] blocks behind.
-///
-/// A block's measure is then a load and two operations that wait for nothing. Of the block just stepped it would wait for
-/// the step's root and division, in queues that then hold fewer blocks under way: in the cache of an AMD Zen 4 a step with
-/// the sum of squares took 1.17 of one without, and takes 1.04 so.
-pub(super) struct StepAndMeasure<'a, T, B, S, O, const M: usize> {
-    pub(super) base: B,
-    pub(super) shrink: S,
-    /// Adds fused: for a level that fuses.
-    pub(super) observer: O,
-    pub(super) shard: Shard<'a, T, M>,
-}
-
-impl<T, B, S, O, const M: usize> Kernel for StepAndMeasure<'_, T, B, S, O, M>
-where
-    T: Real,
-    B: BaseRule<T, M>,
-    S: Shrink<T>,
-    O: Observer<T>,
-{
-    type Output = (u64, O::Lanes);
-
-    #[inline(always)]
-    fn run(self) -> (u64, O::Lanes) {
-        let Self { base, shrink, observer, shard } = self;
         let Shard { theta, grad, moments } = shard;
-        let mut behind = Behind { observer, lanes: observer.begin() };
         let shard = Shard { theta: &mut *theta, grad, moments };
-        let stopped = walk(&mut behind, (base, shrink), shard);
-        (stopped, behind.finish(theta))
+        let stopped = walk(&mut beside, (base, shrink), shard);
+        (stopped, beside.finish(theta))
     }
 }
 
@@ -77,47 +47,61 @@ type Thetas<'a, T> = &'a [Cell<[T; LANES]>];
 
 /// What goes along with a block in the loop of a base step: in Adam's, which waits for divisions, it costs next to no time.
 pub(super) trait Beside<T> {
+    /// What it gives back.
+    type Output;
+
     /// For the next block, with θ `before` its step: that at a place of the blocks of θ, or the padded tail, which has none.
     fn block(&mut self, before: &[T; LANES], place: Option<(Thetas<'_, T>, usize)>);
+
+    /// After the last block, with θ as it was written.
+    fn finish(self, theta: &[T]) -> Self::Output;
 }
 
 /// Nothing.
 impl<T> Beside<T> for () {
+    type Output = ();
+
     #[inline(always)]
     fn block(&mut self, _: &[T; LANES], _: Option<(Thetas<'_, T>, usize)>) {}
+
+    #[inline(always)]
+    fn finish(self, _: &[T]) {}
 }
 
 /// A copy of θ; the last block with its padding.
 impl<T: Real> Beside<T> for core::slice::IterMut<'_, [T; LANES]> {
+    type Output = ();
+
     #[inline(always)]
     fn block(&mut self, before: &[T; LANES], _: Option<(Thetas<'_, T>, usize)>) {
         if let Some(block) = self.next() {
             *block = *before;
         }
     }
+
+    #[inline(always)]
+    fn finish(self, _: &[T]) {}
 }
 
-/// The measure of what was stepped [`LAG`] blocks before.
-struct Behind<T: Real, O: Observer<T>> {
+/// The measure of what the step writes, [`LAG`] blocks behind it; added fused, for a level that fuses.
+///
+/// A block's measure is then a load and two operations that wait for nothing. Of the block just stepped it would wait for
+/// the step's root and division, in queues that then hold fewer blocks under way: in the cache of an AMD Zen 4 a step with
+/// the sum of squares took 1.17 of one without, and takes 1.04 so.
+pub(super) struct Behind<T: Real, O: Observer<T>> {
     observer: O,
     lanes: O::Lanes,
 }
 
 impl<T: Real, O: Observer<T>> Behind<T, O> {
-    /// The lanes when the last blocks of θ and its tail, which nothing came after, are added.
-    #[inline(always)]
-    fn finish(self, theta: &[T]) -> O::Lanes {
-        let Self { observer, mut lanes } = self;
-        let measured = (theta.len() / LANES).saturating_sub(LAG);
-        if measured == 0 {
-            observer.set_origin(&mut lanes, theta);
-        }
-        observer.add_strip::<true>(&mut lanes, theta.get(measured * LANES..).unwrap_or_default());
-        lanes
+    pub(super) fn new(observer: O) -> Self {
+        Self { observer, lanes: observer.begin() }
     }
 }
 
 impl<T: Real, O: Observer<T>> Beside<T> for Behind<T, O> {
+    type Output = O::Lanes;
+
     #[inline(always)]
     fn block(&mut self, _: &[T; LANES], place: Option<(Thetas<'_, T>, usize)>) {
         let Some((thetas, place)) = place else { return };
@@ -129,6 +113,18 @@ impl<T: Real, O: Observer<T>> Beside<T> for Behind<T, O> {
             }
             self.observer.add::<true>(&mut self.lanes, &block, LANES);
         }
+    }
+
+    /// Adds the last blocks and the tail, which no block came after.
+    #[inline(always)]
+    fn finish(self, theta: &[T]) -> O::Lanes {
+        let Self { observer, mut lanes } = self;
+        let measured = (theta.len() / LANES).saturating_sub(LAG);
+        if measured == 0 {
+            observer.set_origin(&mut lanes, theta);
+        }
+        observer.add_strip::<true>(&mut lanes, theta.get(measured * LANES..).unwrap_or_default());
+        lanes
     }
 }
 

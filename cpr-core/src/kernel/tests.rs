@@ -213,7 +213,7 @@ fn a_measure_that_goes_along_has_the_bits_of_one_that_follows() {
                 });
                 let views = moments.each_mut().map(|moment| moment.as_mut_slice());
                 let shard = Shard::new(&mut theta, &grad, views).unwrap();
-                let along = StepAndMeasure { base, shrink, observer, shard };
+                let along = Step { beside: Behind::new(observer), base, shrink, shard };
                 let (stopped, lanes) = dispatch::run_at(level, along);
                 let observed = Observed { statistic: observer.fold(lanes, n as u64), stopped };
                 assert_eq!((theta, moments.into(), observed), expected, "{n} elements, {level:?}");

@@ -216,6 +216,7 @@ fn lm_learns_and_makes_text_without_the_text_that_it_learned_from() {
 
     let refused = place.error("lm --data nowhere.txt");
     assert!(refused.contains("cannot read nowhere.txt"), "{refused}");
+    assert_eq!(refused.matches("os error").count(), 1, "its cause is told once: {refused}");
     let refused = place.error("lm --data text.txt --context 5000 --name long");
     assert!(refused.contains("smaller --context"), "{refused}");
 }
