@@ -28,6 +28,9 @@ pub const MANIFEST: &str = "sweep.json";
 /// Keys that say where a run is, not what it is.
 const PLACE: [&str; 3] = ["out", "name", "threads"];
 
+/// Keys that a run takes from its data where its settings leave them open, and then holds like any other.
+const FROM_THE_DATA: [&str; 1] = ["alphabet"];
+
 /// What a sweep consists of; written when it starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -277,8 +280,11 @@ impl SweepFolder {
         let shown =
             |table: &Table, key: &str| table.get(key).map_or("its default".to_owned(), plain);
         let keys: std::collections::BTreeSet<_> = there.keys().chain(run.resolved.keys()).collect();
+        let is_free = |key: &str| {
+            PLACE.contains(&key) || FROM_THE_DATA.contains(&key) && !run.resolved.contains_key(key)
+        };
         for key in keys {
-            if !PLACE.contains(&key.as_str()) && there.get(key) != run.resolved.get(key) {
+            if !is_free(key) && there.get(key) != run.resolved.get(key) {
                 let (there, here) = (shown(&there, key), shown(&run.resolved, key));
                 return Err(SweepError::Changed { path, key: key.clone(), there, here });
             }

@@ -126,6 +126,20 @@ fn a_failed_run_is_recorded_and_the_others_go_on() {
 }
 
 #[test]
+fn an_alphabet_that_runs_took_from_their_text_is_no_other_setting() {
+    let study = "experiment = \"lm\"\nout = \"study\"\ngroup = [{ name = \"a\" }]\n\
+        [set]\ndata = \"text.txt\"\ncontext = 4\nlayers = 1\nheads = 1\ndim = 4\nsteps = 2\nwarmup = 1\n";
+    let place = Place::with(study);
+    fs::write(place.path("text.txt"), "to be or not to be ".repeat(20)).unwrap();
+    place.cpr("sweep study.toml");
+    assert!(place.read("study/lm/a-seed1/config.toml").contains("alphabet = "));
+    assert!(place.cpr("sweep study.toml").contains("1 of 1 runs done"));
+    fs::write(place.path("study.toml"), format!("{study}alphabet = \"abenort \"\n")).unwrap();
+    let (status, _, stderr) = place.output("sweep study.toml");
+    assert!(status == Some(1) && stderr.contains("made with alphabet = "), "{stderr}");
+}
+
+#[test]
 fn other_settings_for_the_same_folder_are_refused() {
     let place = Place::with(&STUDY.replace("seeds = 3", "seeds = 1"));
     place.cpr("sweep study.toml");
