@@ -8,6 +8,7 @@
 
 mod catalog;
 pub mod command;
+mod data;
 mod error;
 pub mod execute;
 mod file;

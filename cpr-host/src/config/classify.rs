@@ -9,7 +9,10 @@ use super::{
     ConfigError, ExperimentConfig, KappaInit, OptimConfig, RunConfig, ScheduleChoice, Widths,
     limits::{self, need},
 };
-use crate::schedule::Shape;
+use crate::{
+    data::{DataError, images::ImageData},
+    schedule::Shape,
+};
 
 const DATA: &str = "Data";
 const MODEL: &str = "Model";
@@ -72,6 +75,7 @@ impl Default for ClassifyConfig {
 
 impl ExperimentConfig for ClassifyConfig {
     const EXPERIMENT: &'static str = "classify";
+    const OF_THE_DATA: &'static [&'static str] = &["data"];
 
     fn run(&self) -> &RunConfig {
         &self.run
@@ -87,6 +91,10 @@ impl ExperimentConfig for ClassifyConfig {
 
     fn optim_mut(&mut self) -> &mut OptimConfig {
         &mut self.optim
+    }
+
+    fn find_data(&self) -> Result<(), DataError> {
+        ImageData::open(&self.data).map(drop)
     }
 
     fn check_own(&self) -> Result<(), ConfigError> {

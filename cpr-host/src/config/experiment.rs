@@ -10,6 +10,7 @@ use super::{
     ConfigError, Inert, OptimConfig, RunConfig,
     layers::{self, Layers},
 };
+use crate::data::DataError;
 
 /// The configuration of an experiment: one flat set of keys, from which flags, TOML, `--set` and the resolved
 /// `config.toml` of a run come.
@@ -28,6 +29,10 @@ pub trait ExperimentConfig:
     /// Keys that are a matter of the process and not of the run: `config.toml` does not hold them.
     const OF_THE_PROCESS: &'static [&'static str] = &["threads"];
 
+    /// Keys that say what a run reads of the disk and what has to be in it, the one that names the file or folder first;
+    /// none where it reads nothing.
+    const OF_THE_DATA: &'static [&'static str] = &[];
+
     /// The keys of every run.
     fn run(&self) -> &RunConfig;
     /// The keys of every run, to be changed.
@@ -42,6 +47,14 @@ pub trait ExperimentConfig:
     /// # Errors
     /// The first key that does not fit: [`ConfigError::refused`].
     fn check_own(&self) -> Result<(), ConfigError>;
+
+    /// Looks whether what a run reads of the disk is there and holds what these keys ask for; makes nothing of the run.
+    ///
+    /// # Errors
+    /// [`DataError`] names the file.
+    fn find_data(&self) -> Result<(), DataError> {
+        Ok(())
+    }
 
     /// Why a key has no effect here, for keys of which only this experiment knows.
     fn inert_own(&self, _key: &str) -> Option<Inert> {

@@ -9,7 +9,13 @@ use super::{
     ConfigError, ExperimentConfig, Inert, KappaInit, OptimConfig, RunConfig, ScheduleChoice,
     language, limits,
 };
-use crate::schedule::Shape;
+use crate::{
+    data::{
+        DataError,
+        text::{Alphabet, Text},
+    },
+    schedule::Shape,
+};
 
 const DATA: &str = "Data";
 const MODEL: &str = "Model";
@@ -136,8 +142,28 @@ impl Default for LmConfig {
     }
 }
 
+impl LmConfig {
+    /// The alphabet that it names; `None` for that of the text.
+    pub(crate) fn named_alphabet(&self) -> Option<Alphabet> {
+        match self.unit {
+            Unit::Bytes => Some(Alphabet::Bytes),
+            Unit::Characters => self.alphabet.as_deref().map(Alphabet::of),
+        }
+    }
+
+    /// The text, in the parts that it asks for.
+    ///
+    /// # Errors
+    /// [`DataError`].
+    pub(crate) fn text(&self) -> Result<Text, DataError> {
+        Text::open(&self.data, self.named_alphabet(), self.train_fraction, self.context)
+    }
+}
+
 impl ExperimentConfig for LmConfig {
     const EXPERIMENT: &'static str = "lm";
+    const OF_THE_DATA: &'static [&'static str] =
+        &["data", "unit", "alphabet", "train_fraction", "context"];
 
     fn run(&self) -> &RunConfig {
         &self.run
@@ -153,6 +179,10 @@ impl ExperimentConfig for LmConfig {
 
     fn optim_mut(&mut self) -> &mut OptimConfig {
         &mut self.optim
+    }
+
+    fn find_data(&self) -> Result<(), DataError> {
+        self.text().map(drop)
     }
 
     fn adapt(flags: clap::Command) -> clap::Command {

@@ -65,6 +65,48 @@ impl Alphabet {
     }
 }
 
+/// A text as tokens.
+#[derive(Clone, Debug)]
+pub struct Text {
+    /// What a token is.
+    pub alphabet: Alphabet,
+    /// The tokens that train, its beginning.
+    pub train: Vec<u16>,
+    /// Those that validate, the rest.
+    pub validation: Vec<u16>,
+}
+
+impl Text {
+    /// The text of a file in this alphabet, `None` for that of its characters; a share in (0, 1) of it trains, in
+    /// sequences of up to `context` tokens.
+    ///
+    /// # Errors
+    /// [`DataError`]: a file that is not there, is no text or one of other characters, or is too short.
+    pub fn open(
+        path: &Path,
+        alphabet: Option<Alphabet>,
+        share: f64,
+        context: usize,
+    ) -> Result<Self, DataError> {
+        let bytes = read(path)?;
+        let (alphabet, tokens) = match alphabet {
+            Some(Alphabet::Bytes) => {
+                (Alphabet::Bytes, bytes.iter().copied().map(u16::from).collect())
+            }
+            characters => {
+                let text = utf8(path, &bytes)?;
+                let alphabet = characters.unwrap_or_else(|| Alphabet::of(text));
+                let tokens = alphabet.encode(text).map_err(|character| foreign(path, character))?;
+                (alphabet, tokens)
+            }
+        };
+        let (train, validation) = split(tokens, share);
+        let parts = [train.len() as u64, validation.len() as u64];
+        check_parts(path, bytes.len() as u64, parts, context)?;
+        Ok(Self { alphabet, train, validation })
+    }
+}
+
 /// The bytes of a text file.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use super::{Experiment, Finish, FlatWeights, Judge, Step, plotted};
 use crate::{
     checkpoint::Checkpoint,
     config::{ExperimentConfig as _, LmConfig, Unit},
-    data::text::{self, Alphabet},
+    data::text::{self, Alphabet, Text},
     model::{
         Outcome,
         gpt::{Gpt, GptConfig},
@@ -33,14 +33,6 @@ pub struct Lm {
     per_character: f64,
     model: Gpt<f32>,
     weights: FlatWeights,
-}
-
-/// The alphabet that a configuration names.
-fn named(config: &LmConfig) -> Option<Alphabet> {
-    match config.unit {
-        Unit::Bytes => Some(Alphabet::Bytes),
-        Unit::Characters => config.alphabet.as_deref().map(Alphabet::of),
-    }
 }
 
 fn model(config: &LmConfig, alphabet: &Alphabet) -> Result<Gpt<f32>, TrainError> {
@@ -97,29 +89,11 @@ impl Experiment for Lm {
 
     fn new(mut config: LmConfig) -> Result<Self, TrainError> {
         config.check()?;
-        let path = config.data.clone();
-        let bytes = text::read(&path)?;
-        let characters = match config.unit {
-            Unit::Characters => Some(text::utf8(&path, &bytes)?),
-            Unit::Bytes => None,
-        };
-        let alphabet = match (named(&config), characters) {
-            (Some(alphabet), _) => alphabet,
-            (None, characters) => Alphabet::of(characters.unwrap_or_default()),
-        };
-        let tokens = match characters {
-            Some(text) => {
-                alphabet.encode(text).map_err(|character| text::foreign(&path, character))?
-            }
-            None => bytes.iter().copied().map(u16::from).collect(),
-        };
+        let Text { alphabet, train, validation } = config.text()?;
         if let Alphabet::Characters(characters) = &alphabet {
             config.alphabet = Some(characters.iter().collect());
             config.check()?;
         }
-        let (train, validation) = text::split(tokens, config.train_fraction);
-        let parts = [train.len() as u64, validation.len() as u64];
-        text::check_parts(&path, bytes.len() as u64, parts, config.context)?;
         let per_character = text::per_character(validation.len(), &alphabet.decode(&validation));
         let model = model(&config, &alphabet)?;
         let (layout, theta) = (model.layout().clone(), model.init(config.run.seed));
@@ -269,7 +243,7 @@ pub fn sample(
     }
     let config = LmConfig::from_toml(&meta.config, path)?;
     let bad = |field| TrainError::BadMeta { path: path.to_owned(), field };
-    let alphabet = named(&config).ok_or_else(|| bad("config"))?;
+    let alphabet = config.named_alphabet().ok_or_else(|| bad("config"))?;
     let mut model = model(&config, &alphabet)?;
     let mut theta = vec![0.0; model.layout().len()];
     for param in model.layout().params() {

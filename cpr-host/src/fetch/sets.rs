@@ -205,4 +205,18 @@ impl DataSet {
     pub fn named(name: &str) -> Option<&'static Self> {
         Self::ALL.into_iter().find(|set| set.name == name)
     }
+
+    /// The command that brings what a path names, where a folder of it is called after a data set, as the command
+    /// itself calls it.
+    #[must_use]
+    pub fn command_for(path: &Path) -> Option<String> {
+        path.ancestors().find_map(|folder| {
+            let name = Self::named(folder.file_name()?.to_str()?)?.name;
+            let out = match folder == Path::new("data").join(name) {
+                true => String::new(),
+                false => format!(" --out {}", folder.display()),
+            };
+            Some(format!("cpr fetch {name}{out}"))
+        })
+    }
 }

@@ -191,4 +191,13 @@ fn data_sets_are_found_by_name() {
         }
     }
     assert!(DataSet::named("imagenet").is_none());
+    for (path, command) in [
+        ("data/mnist", Some("cpr fetch mnist")),
+        ("data/tinyshakespeare/input.txt", Some("cpr fetch tinyshakespeare")),
+        ("../sets/mnist/train.bin", Some("cpr fetch mnist --out ../sets/mnist")),
+        ("data/text.txt", None),
+        ("", None),
+    ] {
+        assert_eq!(DataSet::command_for(Path::new(path)).as_deref(), command, "{path}");
+    }
 }

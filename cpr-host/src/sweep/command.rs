@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Catalog, Manifest, PlannedRun, Progress, Shard, State, SweepError, SweepFile, SweepFolder,
+    data,
     execute::{Pace, Tally, execute},
     plan::plan,
     results,
@@ -90,6 +91,16 @@ pub fn run(
         return Ok(Ending::Completed);
     }
 
+    // What is not there for one run is not there for all that share it: better said once, before the first.
+    let to_do: Vec<&PlannedRun> = (mine.iter().copied())
+        .filter(|run| match folder.state(&run.name) {
+            State::New | State::Begun => true,
+            State::Failed(_) => asked.retry,
+            State::Busy | State::Done => false,
+        })
+        .collect();
+    data::find(&file, &to_do, catalog)?;
+
     let folder = SweepFolder::open(&file)?;
     let manifest = Manifest::of(&file, &runs, program);
     results::write(&folder, &manifest)?;
@@ -126,12 +137,11 @@ pub fn run(
         let _ = write!(text, "\n{summary}");
     }
     let results = folder.path().join("results.csv");
-    let _ = writeln!(
-        text,
-        "\nresults  {}, results.json\nreport   {program} report {}",
-        results.display(),
-        folder.path().display()
-    );
+    let _ = writeln!(text, "\nresults  {}, results.json", results.display());
+    // Of runs none of which has ended there is no report.
+    if runs.iter().any(|run| results::outcomes(&folder.run(&run.name)).is_some()) {
+        let _ = writeln!(text, "report   {program} report {}", folder.path().display());
+    }
     say(out, text)?;
     Ok(if failed > 0 { Ending::Failed } else { Ending::Completed })
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use crate::run_folder::RunFolderError;
+use crate::{data::DataError, run_folder::RunFolderError};
 
 /// A place in a sweep's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +92,25 @@ pub enum SweepError {
         a: String,
         /// The other.
         b: String,
+    },
+    /// The data of a run is not there, or is not what it asks for.
+    #[error(
+        "{source}; that is `{key}`{} of {count} of the runs to do in {}, none of which was started; {next}",
+        if *is_default { ", by default," } else { "" }, path.display()
+    )]
+    Data {
+        /// The sweep's file.
+        path: PathBuf,
+        /// The key that names the data.
+        key: &'static str,
+        /// Whether that is its default, which the sweep leaves as it is.
+        is_default: bool,
+        /// How many runs are to read it.
+        count: usize,
+        /// What is wrong with it.
+        source: Box<DataError>,
+        /// How data can be had.
+        next: String,
     },
     /// A folder of a run was made with other settings.
     #[error(

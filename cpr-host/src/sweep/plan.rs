@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::{Group, SweepError, SweepFile};
-use crate::random::{Random, Stream};
+use crate::{
+    data::DataError,
+    random::{Random, Stream},
+};
 
 /// Longest name of a run in bytes, its seed included.
 const LONGEST: usize = 120;
@@ -32,6 +35,19 @@ pub trait Catalog {
     /// # Errors
     /// One line that names key, value and what is allowed.
     fn check(&self, experiment: &str, keys: &Table) -> Result<Checked, String>;
+
+    /// The keys of one that say what its runs read of the disk, the one that names it first.
+    fn data_keys(&self, _experiment: &str) -> &[&'static str] {
+        &[]
+    }
+
+    /// Looks whether what a run with these settings, which were [checked](Self::check), reads is there.
+    ///
+    /// # Errors
+    /// [`DataError`] names the file.
+    fn find_data(&self, _experiment: &str, _keys: &Table) -> Result<(), DataError> {
+        Ok(())
+    }
 }
 
 /// One run of a sweep.

@@ -105,6 +105,7 @@ fn a_failed_run_is_recorded_and_the_others_go_on() {
     let (status, stdout, stderr) = place.output("sweep study.toml");
     assert_eq!(status, Some(1), "{stdout}{stderr}");
     assert!(stdout.contains("9 of 10 runs done, 1 failed"), "{stdout}");
+    assert!(stdout.contains("cpr report study"), "{stdout}");
     assert!(stderr.contains("thrown-away-seed1 FAILED: step"), "{stderr}");
     let table = place.read("study/results.csv");
     assert_eq!(table.lines().filter(|line| line.contains(",failed,")).count(), 1, "{table}");
@@ -137,6 +138,66 @@ fn an_alphabet_that_runs_took_from_their_text_is_no_other_setting() {
     fs::write(place.path("study.toml"), format!("{study}alphabet = \"abenort \"\n")).unwrap();
     let (status, _, stderr) = place.output("sweep study.toml");
     assert!(status == Some(1) && stderr.contains("made with alphabet = "), "{stderr}");
+}
+
+#[test]
+fn data_that_is_missing_for_all_is_said_once_before_the_first_run() {
+    let study = r#"
+        experiment = "lm"
+        out = "study"
+        seeds = 3
+        set = { data = "data/tinyshakespeare/input.txt", context = 4, layers = 1, heads = 1, dim = 4, steps = 2, warmup = 1 }
+        group = [{ name = "a" }, { name = "b", set = { train_fraction = 0.5 } }]
+    "#;
+    let place = Place::with(study);
+    let refused = |parts: &[&str]| {
+        let (status, stdout, stderr) = place.output("sweep study.toml");
+        assert_eq!(status, Some(1), "{stdout}{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        for part in parts {
+            assert!(stderr.contains(part), "{part}: {stderr}");
+        }
+        assert!(!place.path("study").exists(), "nothing was made");
+    };
+    refused(&[
+        "error: cannot read data/tinyshakespeare/input.txt: ",
+        "`data` of 6 of the runs to do in study.toml, none of which was started",
+        "`cpr fetch tinyshakespeare`",
+    ]);
+    let text = place.path("data/tinyshakespeare/input.txt");
+    fs::create_dir_all(text.parent().unwrap()).unwrap();
+    fs::write(&text, "").unwrap();
+    refused(&["input.txt is empty"]);
+    // A plan needs no data.
+    assert!(place.cpr("sweep study.toml --dry-run").contains("b-seed3"));
+
+    fs::write(&text, "to be or not to be ".repeat(20)).unwrap();
+    place.cpr("sweep study.toml --shard 1/2");
+    // What is done reads it no more.
+    fs::remove_file(&text).unwrap();
+    let done = place.cpr("sweep study.toml --shard 1/2");
+    assert!(done.contains("3 of 3 runs done"), "{done}");
+    let (_, _, stderr) = place.output("sweep study.toml");
+    assert!(stderr.contains("`data` of 3 of the runs to do"), "{stderr}");
+
+    fs::write(
+        place.path("study.toml"),
+        study.replace("data = \"data/tinyshakespeare/input.txt\",", ""),
+    )
+    .unwrap();
+    fs::remove_dir_all(place.path("study")).unwrap();
+    refused(&["cannot read input.txt: ", "`data`, by default, of 6", "`cpr fetch --help`"]);
+}
+
+#[test]
+fn where_every_run_failed_no_report_is_named() {
+    let bad = "optimizer = \"sgd\"\nmomentum = 0.0\nlr = 1e30\nmax_bad_steps = 3\n\n[[group]]\nname = \"a\"\n";
+    let (head, _) = STUDY.split_once("[[group]]").unwrap();
+    let place = Place::with(&format!("{head}{bad}"));
+    let (status, stdout, stderr) = place.output("sweep study.toml");
+    assert_eq!(status, Some(1), "{stdout}{stderr}");
+    assert!(stdout.contains("0 of 3 runs done, 3 failed"), "{stdout}{stderr}");
+    assert!(stdout.contains("results.csv") && !stdout.contains("cpr report"), "{stdout}");
 }
 
 #[test]
