@@ -1,5 +1,6 @@
 //! The training loop of every experiment: one run, from its first step or from a checkpoint.
 
+mod differ;
 mod error;
 mod open;
 mod take;

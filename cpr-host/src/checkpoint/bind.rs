@@ -229,7 +229,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// How the tensors of a file and those of a program fit; its `Display` names at most 16 of each.
+/// How the tensors of a file and those of a program fit. Its `Display` names at most 16 of each kind, the kind with the
+/// fewest first, as it is nearest to the cause; and parameters before what the optimizer keeps of them, which follows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Binding {
     /// Asked for and not in the file, sorted.
@@ -250,12 +251,19 @@ impl Binding {
 
 impl fmt::Display for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect();
-        let sections: [(&str, Vec<String>); 3] = [
+        let quoted = |names: &[String]| {
+            let mut names: Vec<_> = names.iter().collect();
+            names.sort_by_key(|name| is_optimizer_state(name));
+            names.iter().map(|name| format!("`{name}`")).collect()
+        };
+        let mut different: Vec<_> = self.different.iter().collect();
+        different.sort_by_key(|difference| is_optimizer_state(&difference.name));
+        let mut sections: [(&str, Vec<String>); 3] = [
             ("missing in the file", quoted(&self.missing)),
             ("only in the file", quoted(&self.extra)),
-            ("different", self.different.iter().map(ToString::to_string).collect()),
+            ("different", different.iter().map(ToString::to_string).collect()),
         ];
+        sections.sort_by_key(|(_, items)| items.len());
         let mut separator = "";
         for (title, items) in sections.iter().filter(|(_, items)| !items.is_empty()) {
             let shown = &items[..items.len().min(SHOWN_NAMES)];

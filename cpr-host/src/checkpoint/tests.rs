@@ -246,6 +246,21 @@ fn what_does_not_fit_is_named() {
 }
 
 #[test]
+fn what_does_not_fit_is_told_from_the_fewest_on_and_weights_before_their_state() {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let binding = Binding {
+        missing: names(&["constraint/w", "optimizer/w/exp_avg", "w"]),
+        extra: names(&["constraint/v", "v"]),
+        ..Binding::default()
+    };
+    assert_eq!(
+        binding.to_string(),
+        "only in the file: `v`, `constraint/v`; missing in the file: `w`, `constraint/w`, \
+         `optimizer/w/exp_avg`"
+    );
+}
+
+#[test]
 fn partial_loading_reports_and_goes_on() {
     let mut tensors = read(&bytes(&sample(7))).tensors;
     tensors.take_f64("bias", &[2]).unwrap();

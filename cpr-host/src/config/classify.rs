@@ -76,6 +76,7 @@ impl Default for ClassifyConfig {
 impl ExperimentConfig for ClassifyConfig {
     const EXPERIMENT: &'static str = "classify";
     const OF_THE_DATA: &'static [&'static str] = &["data"];
+    const OF_THE_MODEL: &'static [&'static str] = &["hidden"];
 
     fn run(&self) -> &RunConfig {
         &self.run

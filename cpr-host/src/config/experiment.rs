@@ -33,6 +33,9 @@ pub trait ExperimentConfig:
     /// none where it reads nothing.
     const OF_THE_DATA: &'static [&'static str] = &[];
 
+    /// Keys that decide on names and shapes of the parameters: a checkpoint of other values does not fit.
+    const OF_THE_MODEL: &'static [&'static str] = &[];
+
     /// The keys of every run.
     fn run(&self) -> &RunConfig;
     /// The keys of every run, to be changed.

@@ -74,6 +74,7 @@ impl Default for GrokkingConfig {
 
 impl ExperimentConfig for GrokkingConfig {
     const EXPERIMENT: &'static str = "grokking";
+    const OF_THE_MODEL: &'static [&'static str] = &["p", "dim", "mlp_ratio"];
 
     fn run(&self) -> &RunConfig {
         &self.run

@@ -164,6 +164,8 @@ impl ExperimentConfig for LmConfig {
     const EXPERIMENT: &'static str = "lm";
     const OF_THE_DATA: &'static [&'static str] =
         &["data", "unit", "alphabet", "train_fraction", "context"];
+    const OF_THE_MODEL: &'static [&'static str] =
+        &["unit", "alphabet", "context", "layers", "dim", "bias", "tied"];
 
     fn run(&self) -> &RunConfig {
         &self.run

@@ -95,6 +95,17 @@ pub enum TrainError {
         /// The one that was to read it.
         expected: &'static str,
     },
+    /// The checkpoint is of another model, and its configuration tells in what.
+    #[error(
+        "{} is of another model: {settings}; give the settings it was written with, or load what fits with --partial",
+        path.display()
+    )]
+    OtherModel {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Each setting that differs, with its value there and here.
+        settings: String,
+    },
     /// A field of the checkpoint's metadata is not what this experiment writes.
     #[error("the checkpoint {} has a bad `{field}` in its metadata: take an older one", path.display())]
     BadMeta {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::TrainError;
+use super::{TrainError, differ::by_settings};
 use crate::{
     checkpoint::{Binding, Checkpoint, CheckpointError, Meta, read_weights},
     experiment::{Experiment, Weights},
@@ -108,7 +108,8 @@ impl fmt::Display for Taken {
 /// under the names of this model will do.
 ///
 /// # Errors
-/// [`TrainError::Checkpoint`] where the file cannot be read, or names all that does not fit;
+/// [`TrainError::Checkpoint`] where the file cannot be read, or names all that does not fit; in its place
+/// [`TrainError::OtherModel`] where the settings tell why;
 /// [`TrainError::State`] for a constraint made under other settings. The experiment is then of no more use.
 pub fn start_from<E: Experiment>(
     experiment: &mut E,
@@ -122,5 +123,6 @@ pub fn start_from<E: Experiment>(
         }
         Err(error) => return Err(error.into()),
     };
-    experiment.weights_mut().take(path, &meta, tensors, take, Target::NewRun)
+    let taken = experiment.weights_mut().take(path, &meta, tensors, take, Target::NewRun);
+    taken.map_err(|error| by_settings(error, &meta, experiment.config()))
 }

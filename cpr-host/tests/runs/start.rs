@@ -170,12 +170,49 @@ fn what_does_not_fit_is_refused_by_name_with_the_options_that_say_yes() {
     let shown = place.cpr(&next("--from odd.safetensors --partial --keep 9"));
     assert!(shown.contains("moments      start afresh, at t = 0"), "{shown}");
     assert!(shown.contains("these start afresh: ") && shown.contains(&head), "{shown}");
-    assert!(shown.contains("not taken    missing in the file: "), "{shown}");
+    // The fewest first: one weight that is not the model's.
+    assert!(shown.contains("not taken    only in the file: `other.weight`"), "{shown}");
+    assert!(shown.contains("; missing in the file: "), "{shown}");
     let after = at_start(&place);
     assert!(after.weights[&head] != weight, "it is that of the seed");
     let taken =
         parts.weights.iter().filter(|(name, values)| after.weights.get(*name) == Some(*values));
     assert_eq!(taken.count(), parts.weights.len() - 2);
+}
+
+#[test]
+fn a_checkpoint_of_another_model_is_refused_by_the_settings_that_differ() {
+    let place = Place::whole("");
+    let error = place.error(&next("--dim 32 --mlp-ratio 2 --from runs/grokking/run"));
+    for part in [
+        "last.safetensors is of another model: ",
+        "`dim` is 16 in the checkpoint and 32 in the configuration",
+        "`mlp_ratio` is 4 in the checkpoint and 2 in the configuration",
+        "--partial",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(!error.contains("`p`") && !error.contains("in_proj_weight"), "{error}");
+    // Without the optimizer's state it fits no better.
+    let error = place.error(&next("--p 13 --from runs/grokking/run --reset-optimizer"));
+    assert!(error.contains("`p` is 11 in the checkpoint and 13 in"), "{error}");
+    let shown = place.cpr(&next("--dim 32 --from runs/grokking/run --partial"));
+    assert!(shown.contains("not taken    "), "{shown}");
+
+    // A long alphabet by its length.
+    let line = |text: &str, name: &str| {
+        format!(
+            "lm --data {text} --context 4 --layers 1 --heads 1 --dim 4 --steps 2 --warmup 1 --name {name}"
+        )
+    };
+    let text: String = ('A'..='z').collect();
+    fs::write(place.path().join("one.txt"), text.repeat(4)).unwrap();
+    fs::write(place.path().join("two.txt"), text[1..].repeat(4)).unwrap();
+    place.cpr(&line("one.txt", "one"));
+    let error = place.error(&format!("{} --from runs/lm/one", line("two.txt", "two")));
+    let said =
+        "`alphabet` is 58 characters in the checkpoint and 57 characters in the configuration";
+    assert!(error.contains(said), "{error}");
 }
 
 #[test]
