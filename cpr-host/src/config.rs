@@ -16,6 +16,7 @@ pub mod language;
 mod layers;
 pub mod limits;
 mod lm;
+mod nearest;
 mod optim;
 mod run;
 #[cfg(test)]
@@ -32,5 +33,6 @@ pub(crate) use error::{expected_by_clap, shown};
 pub use experiment::ExperimentConfig;
 pub use grokking::GrokkingConfig;
 pub use lm::{LmConfig, Unit};
+pub(crate) use nearest::nearest;
 pub use optim::{ConstraintKeys, OptimConfig};
 pub use run::RunConfig;

@@ -8,13 +8,11 @@ use serde::Serialize;
 use super::{
     ConfigError, ExperimentConfig, Given, Inert, OptimConfig, Origin, RunConfig,
     error::{expected_by_clap, expected_by_serde, flag, given},
+    nearest,
 };
 
 /// The largest configuration file, in bytes.
 const LARGEST_FILE: u64 = 1 << 20;
-
-/// Names further away than this are no misspellings (Damerau-Levenshtein, 1 for equal).
-const NEAR: f64 = 0.55;
 
 /// A configuration with every key that has no effect at its default.
 pub(super) fn without_inert<C: ExperimentConfig>(config: &C) -> Result<C, ConfigError> {
@@ -132,8 +130,7 @@ impl<C: ExperimentConfig> Layers<C> {
                 if value.is_table() {
                     return Err(ConfigError::Section { path: path.to_owned(), line, name: key });
                 }
-                let nearest = nearest(&key, &known);
-                return Err(unknown::<C>(key, nearest, origin));
+                return Err(unknown::<C>(key, &known, origin));
             }
             let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
             if let Err(error) = alone.try_into::<C>() {
@@ -170,8 +167,7 @@ impl<C: ExperimentConfig> Layers<C> {
         let key = key.trim().replace('-', "_");
         let known = C::keys();
         if !known.contains(&key) {
-            let nearest = nearest(&key, &known);
-            return Err(unknown::<C>(key, nearest, Origin::Set));
+            return Err(unknown::<C>(key, &known, Origin::Set));
         }
         self.overlay_text(&key, OsStr::new(value.trim()), Origin::Set)
     }
@@ -221,11 +217,8 @@ impl<C: ExperimentConfig> Layers<C> {
 }
 
 /// A key that does not exist.
-fn unknown<C: ExperimentConfig>(
-    key: String,
-    nearest: Option<String>,
-    origin: Origin,
-) -> ConfigError {
+fn unknown<C: ExperimentConfig>(key: String, known: &[String], origin: Origin) -> ConfigError {
+    let nearest = nearest(&key, known.iter().map(String::as_str));
     let hint = match &nearest {
         Some(key) => C::help_of(key).map(|help| format!("{}: {help}", flag(key))),
         None => Some(lists_the_keys::<C>()),
@@ -240,15 +233,4 @@ fn lists_the_keys<C: ExperimentConfig>() -> String {
 /// A value as a flag has it: strings without quotes.
 fn plain(value: &toml::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// The known key nearest to a misspelt one, if one is near.
-fn nearest(key: &str, known: &[String]) -> Option<String> {
-    let key = key.to_lowercase().replace('-', "_");
-    known
-        .iter()
-        .map(|name| (strsim::normalized_damerau_levenshtein(&key, name), name))
-        .filter(|&(similarity, _)| similarity >= NEAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name.clone())
 }

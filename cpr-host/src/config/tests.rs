@@ -434,7 +434,7 @@ const BAD_FLAGS: &[(&str, &str)] = &[
     ("--lrr 1", "unknown argument `--lrr`"),
     ("--set lr=-1", "--set lr=-1: it must be finite and above 0"),
     ("--set lr=fast", "--set lr=fast: expected a number"),
-    ("--set learning_rat=1", "--set: unknown key `learning_rat`"),
+    ("--set learning_rat=1", "--set: unknown key `learning_rat`: did you mean `lr`?"),
     ("--set kapa_init=uniform=1", "--set: unknown key `kapa_init`: did you mean `kappa_init`?"),
     (
         "--set train-fractoin=0.5",

@@ -30,14 +30,13 @@ use toml::{Table, Value, de::DeValue};
 
 use self::reader::Reader;
 use super::{Place, SweepError, law::Law};
+use crate::config::nearest;
 
 /// Keys at the top of the file.
 const TOP: &[&str] =
     &["experiment", "out", "seeds", "metric", "baseline", "jobs", "threads", "set", "group"];
 /// The largest file that is read, in bytes.
 const LARGEST_FILE: u64 = 1 << 20;
-/// How alike two keys are that one may be a misspelling of.
-const NEAR: f64 = 0.6;
 
 /// A sweep as its file says it.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,16 +191,6 @@ impl SweepFile {
             groups: read,
         })
     }
-}
-
-/// The name nearest to a misspelt one, if one is near.
-pub(super) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let key = key.to_lowercase().replace('-', "_");
-    known
-        .map(|name| (strsim::normalized_damerau_levenshtein(&key, name), name))
-        .filter(|&(similarity, _)| similarity >= NEAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name.to_owned())
 }
 
 fn line_at(text: &str, offset: usize) -> usize {

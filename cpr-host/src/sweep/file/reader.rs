@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, path::Path};
 
 use toml::{Table, Value};
 
-use super::{Group, nearest};
-use crate::sweep::{
-    Place, SweepError,
-    law::{Form, Law},
+use super::Group;
+use crate::{
+    config::nearest,
+    sweep::{
+        Place, SweepError,
+        law::{Form, Law},
+    },
 };
 
 /// Keys of a group.
