@@ -30,7 +30,7 @@ use crate::{
     parallel::{Workers, WorkersError},
     plot::Figure,
     report::{self, ReportError},
-    run_folder::RunFolderError,
+    run_folder::{RunFolderError, run_around},
     schedule::Shape,
     signals,
     sparsify::{Sparse, SparsifyError},
@@ -118,6 +118,17 @@ pub enum CommandError {
         path: PathBuf,
         /// The experiment.
         kind: String,
+    },
+    /// A part of a run, and no checkpoint.
+    #[error(
+        "{} is no checkpoint, but a part of a run: give the run folder, {1}, or a .safetensors file of {1}/checkpoints",
+        path.display(), run.display()
+    )]
+    Part {
+        /// What was given.
+        path: PathBuf,
+        /// The folder of the run.
+        run: PathBuf,
     },
     /// Nothing is there.
     #[error("{} does not exist: check the path, or see `cpr list` for the runs that there are", path.display())]
@@ -495,12 +506,15 @@ fn checkpoint_of(
     if path.is_file() {
         return Ok((path.to_owned(), Checkpoint::read(path)?));
     }
-    if !path.exists() {
-        return Err(CommandError::Nowhere { path: path.to_owned() });
-    }
     let folder = path.join("checkpoints");
     if !path.join("config.toml").is_file() || !folder.is_dir() {
-        return Err(CommandError::NotFound { path: path.to_owned() });
+        let (is_there, around) = (path.exists(), run_around(path));
+        let path = path.to_owned();
+        return Err(match around {
+            Some(run) => CommandError::Part { path, run },
+            None if is_there => CommandError::NotFound { path },
+            None => CommandError::Nowhere { path },
+        });
     }
     match Latest::read(&folder)? {
         Some(Latest { path, checkpoint, damaged }) => {

@@ -71,6 +71,15 @@ pub enum RunFolderError {
         path: PathBuf,
     },
 
+    /// What was given is a part of a run.
+    #[error("{} is no run, but a part of one: give the run folder, {}", path.display(), run.display())]
+    Part {
+        /// What was given.
+        path: PathBuf,
+        /// The folder of the run.
+        run: PathBuf,
+    },
+
     /// A name that is no name of a folder.
     #[error("`{name}` cannot be the name of a {what}: {reason}; {ALLOWED}")]
     Name {
@@ -179,11 +188,15 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`RunFolderError::NotARun`] when there is no `config.toml` in it, [`RunFolderError::InUse`]
-    /// when another process works on it.
+    /// [`RunFolderError::NotARun`] when there is no `config.toml` in it, [`RunFolderError::Part`] when it is inside of
+    /// a run, [`RunFolderError::InUse`] when another process works on it.
     pub fn open(path: &Path) -> Result<Self, RunFolderError> {
         if !path.join(CONFIG).is_file() {
-            return Err(RunFolderError::NotARun { path: path.to_owned() });
+            let path = path.to_owned();
+            return Err(match run_around(&path) {
+                Some(run) => RunFolderError::Part { path, run },
+                None => RunFolderError::NotARun { path },
+            });
         }
         let run = Self::lock(path.to_owned())?;
         // A kill between the making of the two folders leaves a run without this one.
@@ -255,6 +268,15 @@ impl RunFolder {
         }
         self.write(name, bytes)
     }
+}
+
+/// The folder of the run of which a path is a part: a file of it, its checkpoints or one of these.
+pub(crate) fn run_around(path: &Path) -> Option<PathBuf> {
+    let is_run =
+        |folder: &&Path| folder.join(CONFIG).is_file() && folder.join(CHECKPOINTS).is_dir();
+    let run = path.ancestors().skip(1).take(2).find(is_run)?;
+    // Of a relative path of one part that is the working folder.
+    Some(if run.as_os_str().is_empty() { PathBuf::from(".") } else { run.to_owned() })
 }
 
 /// Makes the folder of a run; `false` when there is one of this name.

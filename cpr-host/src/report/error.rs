@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{inspect::InspectError, observe::ObserveError};
+use crate::{inspect::InspectError, observe::ObserveError, run_folder::RunFolderError};
 
 /// Why a report cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum ReportError {
         /// What was given.
         path: PathBuf,
     },
+    /// What was given is a part of a run.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
     /// None of the runs has ended.
     #[error(
         "no run has ended, of {count} in {path}: let them end, go on with them (`cpr resume`), or start over those of a sweep that \

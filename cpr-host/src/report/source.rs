@@ -12,6 +12,7 @@ use crate::{
     checkpoint::Latest,
     inspect::{self, Facts},
     observe::{LastLine, Row, read_jsonl},
+    run_folder::{RunFolderError, run_around},
     sweep::{
         Manifest,
         folder::MANIFEST,
@@ -94,6 +95,9 @@ fn manifest(path: &Path) -> Result<Option<Manifest>, ReportError> {
 
 /// The folders with a `config.toml` in or below this one, sorted.
 pub(crate) fn run_folders(path: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    if !path.is_dir() {
+        no_part_of_a_run(path)?;
+    }
     let mut found = Vec::new();
     let mut level = vec![path.to_owned()];
     for _ in 0..=DEPTH {
@@ -113,8 +117,19 @@ pub(crate) fn run_folders(path: &Path) -> Result<Vec<PathBuf>, ReportError> {
         }
         level = below;
     }
+    if found.is_empty() {
+        no_part_of_a_run(path)?;
+    }
     found.sort();
     Ok(found)
+}
+
+/// Refuses the checkpoints of a run or a file of it, where a folder that is or holds runs is asked for.
+fn no_part_of_a_run(path: &Path) -> Result<(), RunFolderError> {
+    match run_around(path) {
+        Some(run) => Err(RunFolderError::Part { path: path.to_owned(), run }),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn name_of(folder: &Path) -> String {
@@ -152,6 +167,9 @@ pub(crate) fn read_run(folder: &Path) -> Result<Option<RunData>, ReportError> {
 /// The resolved configuration of a run.
 pub(crate) fn read_config(folder: &Path) -> Result<Table, ReportError> {
     let path = folder.join("config.toml");
+    if !path.is_file() {
+        no_part_of_a_run(folder)?;
+    }
     let text = fs::read_to_string(&path).map_err(ReportError::io("read", &path))?;
     text.parse().map_err(|source| ReportError::Config { path, source })
 }

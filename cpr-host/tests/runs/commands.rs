@@ -80,8 +80,37 @@ fn what_is_no_checkpoint_is_refused_by_name() {
             assert!(error.contains(part) && error.contains(path), "{command} {path}: {error}");
         }
     }
-    assert!(place.error("resume runs/grokking/run/config.toml").contains("is no run"));
-    assert!(place.error("resume folder").contains("is no run"));
+    assert!(place.error("resume folder").contains("is no run: "));
+}
+
+#[test]
+fn a_part_of_a_run_is_told_the_run_folder() {
+    let place = Place::whole("");
+    let before = place.snapshot();
+    let run = "runs/grokking/run";
+    for part in ["checkpoints", "checkpoints/", "checkpoints/none.safetensors"] {
+        for command in ["eval", "inspect", "sample", "sparsify", "grokking --name next --from"] {
+            let error = place.error(&format!("{command} {run}/{part}"));
+            let told =
+                format!("a part of a run: give the run folder, {run}, or a .safetensors file");
+            assert!(error.contains(&told), "{command} {part}: {error}");
+        }
+    }
+    for part in ["checkpoints", "checkpoints/last.safetensors", "config.toml"] {
+        for command in
+            ["resume", "report", "list", "compare runs/grokking/run", "report runs/grokking/run"]
+        {
+            let error = place.error(&format!("{command} {run}/{part}"));
+            let told =
+                format!("{run}/{part} is no run, but a part of one: give the run folder, {run}");
+            assert!(error.contains(&told), "{command} {part}: {error}");
+        }
+    }
+    assert!(before == place.snapshot());
+    // Inside of it too.
+    let output = place.command("resume checkpoints").current_dir(place.run()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("give the run folder, .\n"), "{stderr}");
 }
 
 #[test]
