@@ -208,13 +208,23 @@ fn standings_table(standings: &[Standing]) -> String {
 /// Five significant digits, or a dash.
 pub(crate) fn number(value: Option<f64>) -> String {
     match value {
-        None => "-".to_owned(),
         Some(0.0) => "0".to_owned(),
-        Some(x) if (1e-3..1e6).contains(&x.abs()) => {
-            let decimals = (4 - x.abs().log10().floor() as i32).clamp(0, 7) as usize;
-            format!("{x:.decimals$}")
-        }
-        Some(x) => format!("{x:.4e}"),
+        value => with_decimals(value, value.and_then(decimals)),
+    }
+}
+
+/// Decimals of five significant digits of `x`; `None` where they are better told with a power of ten.
+pub(crate) fn decimals(x: f64) -> Option<usize> {
+    let is_usual = (1e-3..1e6).contains(&x.abs());
+    is_usual.then(|| (4 - x.abs().log10().floor() as i32).clamp(0, 7) as usize)
+}
+
+/// That many decimals, or five significant digits and a power of ten; a dash for what is missing.
+pub(crate) fn with_decimals(value: Option<f64>, decimals: Option<usize>) -> String {
+    match (value, decimals) {
+        (None, _) => "-".to_owned(),
+        (Some(x), Some(decimals)) => format!("{x:.decimals$}"),
+        (Some(x), None) => format!("{x:.4e}"),
     }
 }
 

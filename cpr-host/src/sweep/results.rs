@@ -54,7 +54,7 @@ fn row<'a>(folder: &SweepFolder, entry: &'a Entry) -> Row<'a> {
 }
 
 /// The names in the order in which they come first.
-fn union<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+pub(crate) fn union<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     let mut union: Vec<&str> = Vec::new();
     for name in names {
         if !union.contains(&name.as_str()) {

@@ -249,12 +249,20 @@ fn lists_and_comparisons() {
     let place = Place::with(&STUDY.replace("seeds = 3", "seeds = 1"));
     place.cpr("sweep study.toml");
     let list = place.cpr("list study");
-    assert!(list.lines().next().unwrap().starts_with("run"), "{list}");
-    let line = list.lines().find(|line| line.contains("grokking/warm-start-seed1")).unwrap();
-    assert!(
-        line.contains("ended") && line.contains("60") && line.contains("validation_best"),
-        "{line}"
-    );
+    let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut lines = list.lines();
+    let head = cells(lines.next().unwrap());
+    let outcomes = ["train_learned", "validation_learned", "delay", "validation_best"];
+    assert_eq!(head, [&["run", "state", "step", "seed"][..], &outcomes].concat(), "{list}");
+    let rows: Vec<_> = lines.map(cells).collect();
+    assert!(rows.iter().any(|row| row[0] == "grokking/warm-start-seed1"), "{list}");
+    let decimals: Vec<_> = (rows.iter())
+        .map(|row| {
+            assert_eq!((row.len(), row[1].as_str(), row[2].as_str()), (8, "ended", "60"), "{list}");
+            row[7].split_once('.').unwrap().1.len()
+        })
+        .collect();
+    assert!(decimals.iter().all(|&count| count == decimals[0]), "{list}");
     let runs =
         "study/grokking/adamw-weight_decay=0.1-seed1 study/grokking/adamw-weight_decay=1-seed1";
     let compared = place.cpr(&format!("compare {runs}"));
