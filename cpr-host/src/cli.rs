@@ -174,6 +174,11 @@ Examples:
   cpr tokens input.txt --out data
   cpr tokens articles/ --out data --format llmc --train-fraction 0.99";
 
+const INSPECT: &str = "\
+R is the measure of a matrix that its constraint bounds by kappa; which one it is (--reg of the run) the column `measure` \
+says. It is the R of the run's summary and plots and r/NAME of its metrics, as the last step took it: under --order \
+after-base before the correction of that step. norm and zeros are of the weights in the file.";
+
 const BENCH: &str = "\
 GPT-2's shapes need 2 GB of memory. docs/PERFORMANCE.md explains the figures.
 
@@ -236,6 +241,7 @@ enum Arguments {
         csr: Option<PathBuf>,
     },
     /// Show every matrix: shape, R, kappa, lambda, and when kappa was set
+    #[command(after_help = INSPECT)]
     Inspect {
         /// The run folder or checkpoint file
         #[arg(value_name = "RUN|CHECKPOINT")]

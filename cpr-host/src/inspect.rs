@@ -54,7 +54,7 @@ pub fn facts(path: &Path, checkpoint: Checkpoint) -> Result<Vec<Facts>, InspectE
         name,
         len,
         zeros,
-        constraint: constraint.map(|(_, constraint)| constraint.report()),
+        constraint: constraint.map(|constraint| constraint.report()),
     };
     Ok(lines.into_iter().map(facts).collect())
 }
@@ -66,13 +66,13 @@ struct Line {
     len: usize,
     squares: f64,
     zeros: usize,
-    constraint: Option<(f64, Constraint<AnyRegularizer>)>,
+    constraint: Option<Constraint<AnyRegularizer>>,
 }
 
 /// The table of a checkpoint's parameters, after a line that says what it is of.
 ///
-/// R is measured on the weights as stored, κ and λ are those of the constraint records. `zeros` counts weights that
-/// are exactly 0.
+/// R, κ and λ are those of the constraint records, and so of the run's metrics and summary: R as the last step took it.
+/// The norm, √Σθ², and `zeros`, weights that are exactly 0, are of the weights as stored.
 ///
 /// # Errors
 /// [`InspectError`].
@@ -203,11 +203,6 @@ fn line(
         Statistic::Sum { total, .. } => total,
         Statistic::Moments { .. } => f64::NAN,
     };
-    let constraint = constraint.map(|constraint| {
-        use cpr_core::Regularizer;
-        let regularizer = constraint.rule().config().regularizer;
-        (regularizer.value(&measure(&regularizer, &values)), constraint)
-    });
     Ok(Line {
         name,
         shape: shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
@@ -223,7 +218,7 @@ fn row(line: &Line) -> [String; 12] {
     let norm = number(Some(squares.sqrt()));
     let mut row = std::array::from_fn(|_| "-".to_owned());
     [row[0], row[1], row[2], row[3]] = [name.clone(), shape.clone(), norm, zeros.to_string()];
-    if let Some((value, constraint)) = constraint {
+    if let Some(constraint) = constraint {
         let report = constraint.report();
         let measure = match constraint.rule().config().regularizer {
             AnyRegularizer::L2(_) => "l2".to_owned(),
@@ -248,10 +243,10 @@ fn row(line: &Line) -> [String; 12] {
         };
         let tail = [
             measure,
-            number(Some(*value)),
+            number(Some(report.value)),
             number(report.kappa),
             // No share of a bound of 0.
-            number(report.kappa.filter(|&kappa| kappa != 0.0).map(|kappa| value / kappa)),
+            number(report.kappa.filter(|&kappa| kappa != 0.0).map(|kappa| report.value / kappa)),
             number(Some(report.lambda)),
             set_at,
             share(report.active_steps),

@@ -58,7 +58,7 @@ pub struct Stability {
 pub struct Standing {
     /// Its name.
     pub name: String,
-    /// R; Σθ² for a parameter without a constraint.
+    /// R as the last step took it; Σθ² where no parameter has a constraint.
     pub r: Option<f64>,
     /// κ, once it is set.
     pub kappa: Option<f64>,
@@ -185,15 +185,25 @@ fn standings(row: &Row) -> Vec<Standing> {
         .collect()
 }
 
+/// R, κ and λ of every constrained parameter; where none is, the norm of each.
 fn standings_table(standings: &[Standing]) -> String {
     let width = standings.iter().map(|standing| standing.name.len()).max().unwrap_or(0);
-    let mut table = format!(
-        "{:<width$}  {:>12}  {:>12}  {:>12}  {:>8}\n",
-        "parameter", "R", "kappa", "lambda", "guarded"
-    );
+    // λ is there from the first step on, κ need not be.
+    let are_constrained = standings.iter().any(|standing| standing.lambda.is_some());
+    let mut table = match are_constrained {
+        true => format!(
+            "{:<width$}  {:>12}  {:>12}  {:>12}  {:>8}\n",
+            "parameter", "R", "kappa", "lambda", "guarded"
+        ),
+        false => format!("{:<width$}  {:>12}\n", "parameter", "norm"),
+    };
     for Standing { name, r, kappa, lambda, guarded } in standings {
+        if !are_constrained {
+            // Writing to a string cannot fail.
+            let _ = writeln!(table, "{name:<width$}  {:>12}", number(r.map(f64::sqrt)));
+            continue;
+        }
         let guarded = guarded.map_or_else(|| "-".to_owned(), |count| count.to_string());
-        // Writing to a string cannot fail.
         let _ = writeln!(
             table,
             "{name:<width$}  {:>12}  {:>12}  {:>12}  {guarded:>8}",

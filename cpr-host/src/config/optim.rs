@@ -164,7 +164,8 @@ impl Default for OptimConfig {
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConstraintKeys {
-    /// Measure R of a matrix: l2, l1, std, huber, huber=DELTA or lp=P (above 0, at most 64)
+    /// Measure R of a matrix, which is bounded: l2 (sum of squares), l1 (sum of magnitudes), std (standard deviation),
+    /// huber, huber=DELTA or lp=P (sum of magnitudes to the power P, above 0, at most 64)
     #[arg(long, help_heading = CONSTRAINT, value_name = "FORM", default_value_t = Self::default().reg)]
     pub reg: RegularizerChoice,
     /// Bound kappa of R: dependent=K (K * R at the start, K > 0), uniform=K (K >= 0), per-element=K (K * elements),

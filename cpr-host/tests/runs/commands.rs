@@ -44,6 +44,34 @@ fn eval_and_inspect_show_a_run_and_a_checkpoint_and_change_nothing() {
 }
 
 #[test]
+fn inspect_and_the_summary_tell_the_same_of_a_parameter() {
+    let place = Place::new();
+    let cells = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let matrix = "layers.0.mlp.0.weight  ";
+    // A bound that acts at every step: R of the last is another one than that of the corrected weights.
+    let summary = place.cpr(&grokking("--kappa-init uniform=1 --mu 0.1"));
+    let (_, summary) = summary.split_once("norm of all parameters").unwrap();
+    let inspected = place.cpr("inspect runs/grokking/run");
+    let (told, shown) = (cells(summary, matrix), cells(&inspected, matrix));
+    assert_eq!(cells(summary, "parameter")[1..4], ["R", "kappa", "lambda"]);
+    assert_eq!((&told[1], &told[2], &told[3]), (&shown[5], &shown[6], &shown[8]), "{inspected}");
+    let [norm, r] = [2, 5].map(|column: usize| shown[column].parse::<f64>().unwrap());
+    assert!(told[3] != "0" && (r / (norm * norm) - 1.0).abs() > 1e-4, "{inspected}");
+
+    let summary = place.cpr(&grokking("--optimizer adamw --name free"));
+    let (_, summary) = summary.split_once("norm of all parameters").unwrap();
+    let inspected = place.cpr("inspect runs/grokking/free");
+    assert_eq!(cells(summary, "parameter"), ["parameter", "norm"]);
+    assert_eq!(cells(summary, matrix)[1], cells(&inspected, matrix)[2], "{inspected}");
+
+    let help = place.cpr("inspect --help");
+    assert!(help.contains("R is the measure of a matrix that its constraint bounds"), "{help}");
+}
+
+#[test]
 fn a_bound_of_zero_has_no_share() {
     let place = Place::whole("--kappa-init uniform=0");
     let inspected = place.cpr("inspect runs/grokking/run");
