@@ -1,11 +1,13 @@
 //! The loops of phase 1 over one chunk, and of phase 4 over a slice, written once for every rule.
 
+mod decay;
 mod step;
 
+use decay::{Decaying, Room};
 use step::{Behind, Step};
 
 use crate::{
-    base::BaseRule,
+    base::{BaseRule, DecayStep},
     dispatch::{self, Kernel, Level},
     observer::{Observer, STRIP, Unobserved},
     power::PART,
@@ -57,7 +59,15 @@ where
     let level = level.min(Level::current());
     let mut stopped = 0;
     let mut lanes = observer.begin();
-    if const { B::FINISHES || S::STRIPWISE } {
+    let alone = const { B::FINISHES && S::IDENTITY && !O::OBSERVES };
+    if alone
+        && level == Level::Avx512
+        && let Some(rule) = base.decay().and_then(DecayStep::as_shrunk)
+    {
+        let mut room = Room::new();
+        let beside = Decaying::new(rule, &mut room);
+        (stopped, ()) = dispatch::run_at(level, Step { beside, base, shrink, shard });
+    } else if const { B::FINISHES || S::STRIPWISE } {
         let mut copy = [[T::ZERO; LANES]; STRIP / LANES];
         for (number, mut strip) in shard.cut::<STRIP>().enumerate() {
             stopped += long_step(level, (base, shrink), &mut copy, strip.reborrow());

@@ -3,15 +3,16 @@
 mod raise;
 
 pub(crate) use raise::{
-    EXP_DOUBLE, EXP_SINGLE, clamped, cubic, exponent_double, exponent_single, logarithm_double,
-    logarithm_single, mantissa_double, mantissa_single, raise_tiles, scaled_double, scaled_single,
+    EXP_DOUBLE, EXP_SINGLE, are_ordinary_double, are_ordinary_single, clamped, cubic,
+    exponent_double, exponent_single, logarithm_double, logarithm_single, mantissa_double,
+    mantissa_single, raise_tiles, scaled_double, scaled_single,
 };
 
 use num_traits::Float;
 
 use crate::{
     observer::STRIP,
-    real::{Real, leading_bits},
+    real::{ROUND, Real, leading_bits, power_of_two},
     reduce::LANES,
 };
 
@@ -222,6 +223,10 @@ impl ElementPower for Square {
 /// needs no such care: its few roundings cost about a ULP for each unit of a. `f32` stays in `f32`: twice the elements a
 /// register, and no software `f64` on a microcontroller.
 ///
+/// *Ordinary* are 0 and those normal x whose power is normal, with room to spare. What only others need (subnormal x, results
+/// beyond the range, ∞ and NaN) is a fifth of the operations: a loop that knows all of a block to be ordinary leaves it out, and
+/// has the same bits.
+///
 /// The coefficients are those of mpmath's Chebyshev fit at 60 digits (Python), highest power first:
 ///
 /// ```text
@@ -250,6 +255,8 @@ pub(crate) struct Pieces<T> {
     exponent_low: T,
     /// 2a/ln 2.
     factor: T,
+    /// The smallest and the largest ordinary x > 0.
+    ordinary: [T; 2],
 }
 
 impl General {
@@ -259,14 +266,25 @@ impl General {
         // 2⁻²³.
         let unit = f32::EPSILON.to_f64();
         // 53 bits less the 11 of an exponent; for `f32` 24 bits less 8.
+        // 2^±k, k the greatest whole number with a·k at most `most`, which an exponent may be with 2 to spare.
+        let ordinary = |most: f64, largest: f64| {
+            let highest = power_of_two((most / exponent - 0.5).min(largest) + ROUND);
+            [1.0 / highest, highest]
+        };
         let (high, short) = (leading_bits::<11>(exponent), leading_bits::<37>(exponent));
         Self {
             single: Pieces {
                 exponent_high: f32::from_f64(short * unit),
                 exponent_low: f32::from_f64((exponent - short) * unit),
                 factor: f32::from_f64(factor),
+                ordinary: ordinary(124.0, 126.0).map(f32::from_f64),
             },
-            double: Pieces { exponent_high: high, exponent_low: exponent - high, factor },
+            double: Pieces {
+                exponent_high: high,
+                exponent_low: exponent - high,
+                factor,
+                ordinary: ordinary(1020.0, 1022.0),
+            },
         }
     }
 }
@@ -294,7 +312,8 @@ impl ElementPower for General {
 
     #[inline(always)]
     fn of<T: Real>(self, magnitude: T) -> T {
-        magnitude.scaled(T::mantissa(T::exponent(magnitude.logarithm(), self)))
+        let parts = T::exponent::<false>(magnitude.logarithm::<false>(), self);
+        magnitude.scaled::<false>(T::mantissa(parts))
     }
 
     #[inline(always)]

@@ -7,6 +7,7 @@ use num_traits::Float;
 
 use crate::exponential::{exp2_double, exp2_single};
 use crate::power::{self, General};
+use crate::reduce::LANES;
 
 /// A parameter's float type: `f32` or `f64`.
 ///
@@ -26,7 +27,7 @@ pub trait Real: Float + Debug + Default + Send + Sync + sealed::Sealed + 'static
 }
 
 mod sealed {
-    use crate::power::General;
+    use crate::{power::General, reduce::LANES};
 
     /// The stages of xᵃ: each type has its own polynomials.
     #[expect(private_interfaces, reason = "the seal keeps it inside the crate")]
@@ -35,13 +36,15 @@ mod sealed {
         #[doc(hidden)]
         const SQUARES_ARE_EXACT: bool;
         #[doc(hidden)]
-        fn logarithm(self) -> [Self; 2];
+        fn are_ordinary(values: &[Self; LANES], exponent: &General) -> bool;
         #[doc(hidden)]
-        fn exponent(parts: [Self; 2], exponent: General) -> [Self; 2];
+        fn logarithm<const ORDINARY: bool>(self) -> [Self; 2];
+        #[doc(hidden)]
+        fn exponent<const ORDINARY: bool>(parts: [Self; 2], exponent: General) -> [Self; 2];
         #[doc(hidden)]
         fn mantissa(parts: [Self; 2]) -> [Self; 2];
         #[doc(hidden)]
-        fn scaled(self, parts: [Self; 2]) -> Self;
+        fn scaled<const ORDINARY: bool>(self, parts: [Self; 2]) -> Self;
         #[doc(hidden)]
         fn exp2_bounded(self) -> Self;
     }
@@ -53,12 +56,17 @@ impl sealed::Sealed for f32 {
     const SQUARES_ARE_EXACT: bool = true;
 
     #[inline(always)]
-    fn logarithm(self) -> [Self; 2] {
-        power::logarithm_single(self)
+    fn are_ordinary(values: &[Self; LANES], exponent: &General) -> bool {
+        power::are_ordinary_single(values, exponent.single())
     }
 
     #[inline(always)]
-    fn exponent(parts: [Self; 2], exponent: General) -> [Self; 2] {
+    fn logarithm<const ORDINARY: bool>(self) -> [Self; 2] {
+        power::logarithm_single::<ORDINARY>(self)
+    }
+
+    #[inline(always)]
+    fn exponent<const ORDINARY: bool>(parts: [Self; 2], exponent: General) -> [Self; 2] {
         power::exponent_single(parts, exponent.single())
     }
 
@@ -68,8 +76,8 @@ impl sealed::Sealed for f32 {
     }
 
     #[inline(always)]
-    fn scaled(self, parts: [Self; 2]) -> Self {
-        power::scaled_single(self, parts)
+    fn scaled<const ORDINARY: bool>(self, parts: [Self; 2]) -> Self {
+        power::scaled_single::<ORDINARY>(self, parts)
     }
 
     #[inline(always)]
@@ -83,13 +91,18 @@ impl sealed::Sealed for f64 {
     const SQUARES_ARE_EXACT: bool = false;
 
     #[inline(always)]
-    fn logarithm(self) -> [Self; 2] {
-        power::logarithm_double(self)
+    fn are_ordinary(values: &[Self; LANES], exponent: &General) -> bool {
+        power::are_ordinary_double(values, exponent.double())
     }
 
     #[inline(always)]
-    fn exponent(parts: [Self; 2], exponent: General) -> [Self; 2] {
-        power::exponent_double(parts, exponent.double())
+    fn logarithm<const ORDINARY: bool>(self) -> [Self; 2] {
+        power::logarithm_double::<ORDINARY>(self)
+    }
+
+    #[inline(always)]
+    fn exponent<const ORDINARY: bool>(parts: [Self; 2], exponent: General) -> [Self; 2] {
+        power::exponent_double::<ORDINARY>(parts, exponent.double())
     }
 
     #[inline(always)]
@@ -98,8 +111,8 @@ impl sealed::Sealed for f64 {
     }
 
     #[inline(always)]
-    fn scaled(self, parts: [Self; 2]) -> Self {
-        power::scaled_double(self, parts)
+    fn scaled<const ORDINARY: bool>(self, parts: [Self; 2]) -> Self {
+        power::scaled_double::<ORDINARY>(self, parts)
     }
 
     #[inline(always)]
@@ -228,6 +241,12 @@ pub(crate) const fn powers_of_two_single(shifted: u32) -> (f32, f32) {
     let exponent = shifted << FIELD_SINGLE;
     let half = (exponent >> 1) & (u32::MAX << FIELD_SINGLE);
     (f32::from_bits(half), f32::from_bits(exponent.wrapping_sub(half)))
+}
+
+/// 2ⁿ, where `shifted` are the bits of n + [`ROUND_SINGLE`] for a whole n in [−126, 127].
+#[inline(always)]
+pub(crate) const fn power_of_two_single(shifted: u32) -> f32 {
+    f32::from_bits(shifted.wrapping_sub(127) << FIELD_SINGLE)
 }
 
 /// `value` with the last `DROPPED` bits of its mantissa cut off.

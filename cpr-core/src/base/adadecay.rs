@@ -4,7 +4,7 @@ use core::f64::consts::LOG2_E;
 
 use num_traits::Float;
 
-use super::{BaseRule, ScaleDecay, scaled};
+use super::{BaseRule, DecayStep, ScaleDecay, scaled};
 use crate::{
     error::{ConfigError, in_range, non_negative},
     kernel,
@@ -137,6 +137,11 @@ impl<T: Real, S: BaseRule<T, M>, const M: usize> BaseRule<T, M> for AdaDecayStep
     #[inline(always)]
     fn finish(&self, before: &[T], theta: &mut [T]) {
         self.base.finish(before, theta);
+    }
+
+    #[inline(always)]
+    fn decay(&self) -> Option<&DecayStep<T>> {
+        self.base.decay()
     }
 }
 

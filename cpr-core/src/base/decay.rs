@@ -5,7 +5,7 @@ use crate::{
     error::{ConfigError, exponent, non_negative},
     real::Real,
     reduce::LANES,
-    shrink::{PowerStep, Shrink, SoftThresholdStep},
+    shrink::{PowerStep, Shrink, Shrunk, SoftThresholdStep},
 };
 
 /// A decay after the base step, scaled by the learning rate.
@@ -110,6 +110,11 @@ enum Kind<T> {
 }
 
 impl<T: Real> DecayStep<T> {
+    /// As what one weight after the other is put through, if it is that of a p-norm whose power takes long.
+    pub(crate) fn as_shrunk(&self) -> Option<Shrunk<T>> {
+        if let Kind::Power(step) = &self.0 { step.as_shrunk() } else { None }
+    }
+
     #[inline(always)]
     fn strip(&self, before: &[T], theta: &mut [T]) {
         match self.0 {
@@ -206,5 +211,10 @@ impl<T: Real, S: BaseRule<T, M>, const M: usize> BaseRule<T, M> for DecayedStep<
     fn finish(&self, before: &[T], theta: &mut [T]) {
         self.base.finish(before, theta);
         self.decay.strip(before, theta);
+    }
+
+    #[inline(always)]
+    fn decay(&self) -> Option<&DecayStep<T>> {
+        const { !S::FINISHES }.then_some(&self.decay)
     }
 }

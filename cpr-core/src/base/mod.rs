@@ -53,6 +53,13 @@ pub trait BaseRule<T: Real, const M: usize>: Copy {
     /// a dozen operations on one block stays scalar on machines without AVX-512.
     #[inline(always)]
     fn finish(&self, _before: &[T], _theta: &mut [T]) {}
+
+    /// The decay that [`finish`](Self::finish) does, where it does that and nothing else: a loop may then do it in its place,
+    /// to the same bits.
+    #[inline(always)]
+    fn decay(&self) -> Option<&DecayStep<T>> {
+        None
+    }
 }
 
 /// A base optimizer: what makes the scalars of step t.

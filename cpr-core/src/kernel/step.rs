@@ -43,7 +43,7 @@ where
 pub(super) const LAG: usize = 8;
 
 /// The blocks of θ in a loop that steps one of them and reads others.
-type Thetas<'a, T> = &'a [Cell<[T; LANES]>];
+pub(super) type Thetas<'a, T> = &'a [Cell<[T; LANES]>];
 
 /// What goes along with a block in the loop of a base step: in Adam's, which waits for divisions, it costs next to no time.
 pub(super) trait Beside<T> {
@@ -54,7 +54,7 @@ pub(super) trait Beside<T> {
     fn block(&mut self, before: &[T; LANES], place: Option<(Thetas<'_, T>, usize)>);
 
     /// After the last block, with θ as it was written.
-    fn finish(self, theta: &[T]) -> Self::Output;
+    fn finish(self, theta: &mut [T]) -> Self::Output;
 }
 
 /// Nothing.
@@ -65,7 +65,7 @@ impl<T> Beside<T> for () {
     fn block(&mut self, _: &[T; LANES], _: Option<(Thetas<'_, T>, usize)>) {}
 
     #[inline(always)]
-    fn finish(self, _: &[T]) {}
+    fn finish(self, _: &mut [T]) {}
 }
 
 /// A copy of θ; the last block with its padding.
@@ -80,7 +80,7 @@ impl<T: Real> Beside<T> for core::slice::IterMut<'_, [T; LANES]> {
     }
 
     #[inline(always)]
-    fn finish(self, _: &[T]) {}
+    fn finish(self, _: &mut [T]) {}
 }
 
 /// The measure of what the step writes, [`LAG`] blocks behind it; added fused, for a level that fuses.
@@ -117,7 +117,7 @@ impl<T: Real, O: Observer<T>> Beside<T> for Behind<T, O> {
 
     /// Adds the last blocks and the tail, which no block came after.
     #[inline(always)]
-    fn finish(self, theta: &[T]) -> O::Lanes {
+    fn finish(self, theta: &mut [T]) -> O::Lanes {
         let Self { observer, mut lanes } = self;
         let measured = (theta.len() / LANES).saturating_sub(LAG);
         if measured == 0 {

@@ -2,11 +2,12 @@
 
 use std::vec::Vec;
 
-use super::{step::LAG, *};
+use super::{decay::UNDER_WAY, step::LAG, *};
 use crate::{
     base::{
         AdaDecay, AdaDecayConfig, Adam, AdamConfig, Amos, AmosConfig, AmosState, AmsGrad, Base,
-        Decay, Decayed, Momentum, MomentumConfig, Sgd, SgdConfig, WeightDecay, magnitudes,
+        Decay, DecayStep, Decayed, DecayedStep, Momentum, MomentumConfig, Sgd, SgdConfig,
+        WeightDecay, magnitudes,
     },
     dispatch::Level,
     observer::{MagnitudesOf, MomentsOf, SumOf},
@@ -232,6 +233,110 @@ fn a_measure_that_goes_along_has_the_bits_of_one_that_follows() {
     }
     all::<f32>();
     all::<f64>();
+}
+
+/// θ, and one element in 13 of it what a power has to take care of.
+fn with_edges<T: Real>(mut theta: Vec<T>) -> Vec<T> {
+    let tiny = T::min_positive_value();
+    let edges = [
+        T::ZERO,
+        tiny / T::from_f64(3.0),
+        T::max_value(),
+        -tiny,
+        T::infinity(),
+        -T::ZERO,
+        T::nan(),
+        -(tiny / T::from_f64(1e3)),
+    ];
+    for (place, &edge) in theta.iter_mut().skip(5).step_by(13).zip(edges.iter().cycle()) {
+        *place = edge;
+    }
+    theta
+}
+
+/// In one loop, on machines without AVX-512 too, and strip by strip.
+#[test]
+fn a_decay_that_goes_along_has_the_bits_of_one_that_follows() {
+    /// θ and the moments; one NaN is as good as another.
+    fn bits<T: Real, const M: usize>(theta: &[T], moments: &[Vec<T>; M]) -> Vec<u64> {
+        let all = moments.iter().flatten().chain(theta);
+        all.map(|&x| if x.is_nan() { u64::MAX } else { Real::to_f64(x).to_bits() }).collect()
+    }
+    fn check<T: Real, B: BaseRule<T, M>, const M: usize>(base: B) {
+        let rule = base.decay().and_then(DecayStep::as_shrunk).unwrap();
+        let lengths = (0..=2 * UNDER_WAY * LANES + LANES + 1).step_by(5).chain([128, 144, 4096]);
+        for (n, edges) in lengths.flat_map(|n| [(n, false), (n, true)]) {
+            let start = values::<T>(n, 0.1);
+            let start = if edges { with_edges(start) } else { start };
+            let grad = values::<T>(n, 0.9);
+            let stepped = |run: &dyn Fn(Shard<'_, T, M>)| {
+                let mut theta = start.clone();
+                let mut moments: [Vec<T>; M] = core::array::from_fn(|k| {
+                    values::<T>(n, count(k)).iter().map(|x| x.abs()).collect()
+                });
+                let views = moments.each_mut().map(|moment| moment.as_mut_slice());
+                run(Shard::new(&mut theta, &grad, views).unwrap());
+                bits(&theta, &moments)
+            };
+            let expected = stepped(&|shard| {
+                first_pass_at(Level::Baseline, (base, Unmoved, Unobserved), shard);
+            });
+            for level in levels() {
+                let given = stepped(&|shard| {
+                    let mut room = Room::new();
+                    let beside = Decaying::new(rule, &mut room);
+                    dispatch::run_at(level, Step { beside, base, shrink: Unmoved, shard });
+                });
+                assert_eq!(given, expected, "{n} elements, edges: {edges}, {level:?}");
+            }
+        }
+    }
+    fn all<T: Real>() {
+        let adam = Adam::new(AdamConfig::default()).unwrap();
+        let decay = |p, late, flush| Decay::PNorm { p, lambda: 0.1, late, flush };
+        for (p, late, flush) in [
+            (0.8, false, true),
+            (0.8, true, true),
+            (0.3, false, false),
+            (1.3, true, false),
+            (1.999, false, true),
+        ] {
+            let decayed = Decayed::new(adam, decay(p, late, flush)).unwrap();
+            check::<T, _, 2>(decayed.at(2, 0.1));
+        }
+        let decay = decay(0.7, false, true);
+        check::<T, _, 3>(Decayed::new(AmsGrad(adam), decay).unwrap().at(2, 0.1));
+        let sgd = Decayed::new(Sgd::new(SgdConfig::default()).unwrap(), decay).unwrap();
+        check::<T, _, 0>(sgd.at(2, 0.1));
+        let grads = magnitudes(&values::<T>(200, 0.9));
+        let rule = AdaDecay::new(AdaDecayConfig { alpha: 8.0, weight_decay: 0.3 }).unwrap();
+        check::<T, _, 0>(rule.before(sgd.at(2, 0.1), 0.1, &grads));
+    }
+    all::<f32>();
+    all::<f64>();
+}
+
+/// Only what a loop can take over is offered to it.
+#[test]
+fn a_decay_goes_along_where_a_power_takes_long_and_is_all_that_follows() {
+    let adam = Adam::new(AdamConfig::default()).unwrap();
+    let offered = |decay: Decay| {
+        let step: DecayedStep<_, f32> =
+            Base::<f32, 2>::at(&Decayed::new(adam, decay).unwrap(), 1, 0.1);
+        BaseRule::<f32, 2>::decay(&step).and_then(DecayStep::as_shrunk).is_some()
+    };
+    let p_norm = |p| Decay::PNorm { p, lambda: 0.1, late: false, flush: true };
+    assert!(offered(p_norm(0.8)) && offered(p_norm(1.2)));
+    for p in [0.5, 1.0, 1.5, 2.0, 3.3] {
+        assert!(!offered(p_norm(p)), "p = {p}");
+    }
+    assert!(!offered(Decay::L1 { lambda: 1.0, weight_decay: 0.1 }));
+    assert!(!offered(Decay::ThreeHalves { lambda: 1.0 }));
+
+    let once = Decayed::new(adam, p_norm(0.8)).unwrap();
+    let twice = Decayed::new(once, p_norm(0.8)).unwrap();
+    assert!(BaseRule::<f32, 2>::decay(&Base::<f32, 2>::at(&twice, 1, 0.1)).is_none());
+    assert!(BaseRule::<f32, 2>::decay(&Base::<f32, 2>::at(&adam, 1, 0.1)).is_none());
 }
 
 /// A rule with more moments than any of this crate: each adds up the gradients from its own number on.

@@ -5,9 +5,12 @@
 //! One element goes through the same operations.
 
 use super::{General, Pieces, TILE, TILES, Tiles};
-use crate::real::{
-    FIELD_SINGLE, ROUND, ROUND_SINGLE, Real, power_of_two, powers_of_two_single, split_exponent,
-    split_exponent_single, whole_as_single,
+use crate::{
+    real::{
+        FIELD_SINGLE, ROUND, ROUND_SINGLE, Real, power_of_two, power_of_two_single,
+        powers_of_two_single, split_exponent, split_exponent_single, whole_as_single,
+    },
+    reduce::LANES,
 };
 
 /// Tiles that are under way.
@@ -29,7 +32,7 @@ pub(crate) fn raise_tiles<T: Real>(tiles: &mut impl Tiles<T>, general: General) 
             let mut powers = [T::ZERO; TILE];
             let parts = shifted.iter().zip(&mantissas);
             for ((power, x), (n, m)) in powers.iter_mut().zip(values).zip(parts) {
-                *power = x.abs().scaled([*n, *m]);
+                *power = x.abs().scaled::<false>([*n, *m]);
             }
             tiles.take(place, &powers);
         }
@@ -38,11 +41,11 @@ pub(crate) fn raise_tiles<T: Real>(tiles: &mut impl Tiles<T>, general: General) 
             [*shifted, *m] = T::mantissa([*n, *r]);
         }
         for ((n, r), (s, k)) in n.iter_mut().zip(&mut r).zip(s.iter().zip(&k)) {
-            [*n, *r] = T::exponent([*s, *k], general);
+            [*n, *r] = T::exponent::<false>([*s, *k], general);
         }
         if let Some(values) = tiles.values(place) {
             for (x, (s, k)) in values.iter().zip(s.iter_mut().zip(&mut k)) {
-                [*s, *k] = x.abs().logarithm();
+                [*s, *k] = x.abs().logarithm::<false>();
             }
         }
     }
@@ -55,18 +58,18 @@ pub(super) fn replace<T: Real>(values: &mut [[T; TILE]], general: General) {
     let [mut quotients, mut exponents] = [[[T::ZERO; TILE]; TILES]; 2];
     for ((x, s), k) in values.iter().zip(&mut quotients).zip(&mut exponents) {
         for ((x, s), k) in x.iter().zip(s).zip(k) {
-            [*s, *k] = x.abs().logarithm();
+            [*s, *k] = x.abs().logarithm::<false>();
         }
     }
     // The place of s takes n, that of k takes r.
     for (s, k) in quotients.iter_mut().zip(&mut exponents).take(values.len()) {
         for (s, k) in s.iter_mut().zip(k) {
-            [*s, *k] = T::exponent([*s, *k], general);
+            [*s, *k] = T::exponent::<false>([*s, *k], general);
         }
     }
     for ((x, n), r) in values.iter_mut().zip(&quotients).zip(&exponents) {
         for ((x, n), r) in x.iter_mut().zip(n).zip(r) {
-            *x = x.abs().scaled(T::mantissa([*n, *r]));
+            *x = x.abs().scaled::<false>(T::mantissa([*n, *r]));
         }
     }
 }
@@ -124,12 +127,12 @@ pub(crate) fn clamped<T: Real>(value: T, limit: T) -> T {
     if value > -limit { value } else { -limit }
 }
 
-/// [s, k·2²³] for x >= 0.
+/// [s, k·2²³] for x >= 0; for an ORDINARY one without the care that only subnormal numbers need.
 #[inline(always)]
-pub(crate) fn logarithm_single(magnitude: f32) -> [f32; 2] {
+pub(crate) fn logarithm_single<const ORDINARY: bool>(magnitude: f32) -> [f32; 2] {
     /// Makes every subnormal number normal: 2²⁴.
     const UP: f32 = 16_777_216.0;
-    let subnormal = magnitude < f32::MIN_POSITIVE;
+    let subnormal = !ORDINARY && magnitude < f32::MIN_POSITIVE;
     let (m, k) = split_exponent_single(magnitude * if subnormal { UP } else { 1.0 });
     let k = k.wrapping_sub(if subnormal { 24 << FIELD_SINGLE } else { 0 });
     [(m - 1.0) / (m + 1.0), whole_as_single(k)]
@@ -158,14 +161,22 @@ pub(crate) fn mantissa_single([shifted, r]: [f32; 2]) -> [f32; 2] {
     [shifted, mantissa]
 }
 
-/// 2^(n + r) for [`mantissa_single`]; 0, ∞ and NaN stay what they are.
+/// 2^(n + r) for [`mantissa_single`]; 0, ∞ and NaN stay what they are. For an ORDINARY x without the care that only results
+/// which are not normal need, and ∞ and NaN.
 #[inline(always)]
-pub(crate) fn scaled_single(magnitude: f32, [shifted, mantissa]: [f32; 2]) -> f32 {
+pub(crate) fn scaled_single<const ORDINARY: bool>(
+    magnitude: f32,
+    [shifted, mantissa]: [f32; 2],
+) -> f32 {
     const TINIEST: f32 = f32::MIN_POSITIVE * f32::EPSILON;
     /// Results beyond 2^±250 are ∞ and 0.
     const LIMIT: f32 = 250.0;
     const LOWEST: i32 = (ROUND_SINGLE - LIMIT).to_bits().cast_signed();
     const HIGHEST: i32 = (ROUND_SINGLE + LIMIT).to_bits().cast_signed();
+    if ORDINARY {
+        let power = mantissa * power_of_two_single(shifted.to_bits());
+        return if magnitude > 0.0 { power } else { 0.0 };
+    }
     // Floats from the lowest on have the order of their bits, and what is below has smaller ones; whole numbers are compared by
     // a unit that has less to do here.
     let bits = shifted.to_bits().cast_signed().clamp(LOWEST, HIGHEST);
@@ -178,10 +189,10 @@ pub(crate) fn scaled_single(magnitude: f32, [shifted, mantissa]: [f32; 2]) -> f3
 
 /// [`logarithm_single`] for `f64`.
 #[inline(always)]
-pub(crate) fn logarithm_double(magnitude: f64) -> [f64; 2] {
+pub(crate) fn logarithm_double<const ORDINARY: bool>(magnitude: f64) -> [f64; 2] {
     /// Makes every subnormal number normal: 2⁵⁴.
     const UP: f64 = 18_014_398_509_481_984.0;
-    let subnormal = magnitude < f64::MIN_POSITIVE;
+    let subnormal = !ORDINARY && magnitude < f64::MIN_POSITIVE;
     let (m, k) = split_exponent(magnitude * if subnormal { UP } else { 1.0 });
     let k = k - if subnormal { 54.0 } else { 0.0 };
     [(m - 1.0) / (m + 1.0), k]
@@ -189,7 +200,7 @@ pub(crate) fn logarithm_double(magnitude: f64) -> [f64; 2] {
 
 /// [`exponent_single`] for `f64`.
 #[inline(always)]
-pub(crate) fn exponent_double([s, k]: [f64; 2], a: &Pieces<f64>) -> [f64; 2] {
+pub(crate) fn exponent_double<const ORDINARY: bool>([s, k]: [f64; 2], a: &Pieces<f64>) -> [f64; 2] {
     /// Results beyond 2^±1100 are ∞ and 0.
     const LIMIT: f64 = 1100.0;
     let square = s * s;
@@ -199,10 +210,12 @@ pub(crate) fn exponent_double([s, k]: [f64; 2], a: &Pieces<f64>) -> [f64; 2] {
     let tail = cubic(lower, square, fourth) + cubic(upper, square, fourth) * (fourth * fourth);
     let whole = a.exponent_high * k;
     let part = a.factor * (s + (s * square) * tail);
-    let shifted = clamped(whole + part, LIMIT) + ROUND;
+    let y = whole + part;
+    let shifted = if ORDINARY { y } else { clamped(y, LIMIT) } + ROUND;
     let n = shifted - ROUND;
+    let rest = (whole - n) + (part + a.exponent_low * k);
     // Beyond ±1 only where n is at its limit, and the result is ∞ or 0 anyway.
-    [shifted, clamped((whole - n) + (part + a.exponent_low * k), 1.0)]
+    [shifted, if ORDINARY { rest } else { clamped(rest, 1.0) }]
 }
 
 /// [`mantissa_single`] for `f64`.
@@ -218,8 +231,15 @@ pub(crate) fn mantissa_double([shifted, r]: [f64; 2]) -> [f64; 2] {
 
 /// [`scaled_single`] for `f64`.
 #[inline(always)]
-pub(crate) fn scaled_double(magnitude: f64, [shifted, mantissa]: [f64; 2]) -> f64 {
+pub(crate) fn scaled_double<const ORDINARY: bool>(
+    magnitude: f64,
+    [shifted, mantissa]: [f64; 2],
+) -> f64 {
     const TINIEST: f64 = f64::MIN_POSITIVE * f64::EPSILON;
+    if ORDINARY {
+        let power = mantissa * power_of_two(shifted);
+        return if magnitude > 0.0 { power } else { 0.0 };
+    }
     // 2ⁿ in two steps, so that a subnormal result is rounded once, by the last product.
     let n = shifted - ROUND;
     let half = n * 0.5 + ROUND;
@@ -228,4 +248,30 @@ pub(crate) fn scaled_double(magnitude: f64, [shifted, mantissa]: [f64; 2]) -> f6
     #[expect(clippy::manual_range_contains, reason = "`contains` stops early, by a branch")]
     let ordinary = (magnitude >= TINIEST) & (magnitude <= f64::MAX);
     if ordinary { power } else { magnitude }
+}
+
+/// Whether all of these are [ordinary](General): by their bits, of which those of a float > 0 have its order.
+#[inline(always)]
+pub(crate) fn are_ordinary_single(values: &[f32; LANES], a: &Pieces<f32>) -> bool {
+    let [lowest, highest] = a.ordinary.map(f32::to_bits);
+    let span = highest.wrapping_sub(lowest);
+    let mut others = false;
+    for x in values {
+        let bits = x.abs().to_bits();
+        others |= (bits.wrapping_sub(lowest) > span) & (bits != 0);
+    }
+    !others
+}
+
+/// [`are_ordinary_single`] for `f64`.
+#[inline(always)]
+pub(crate) fn are_ordinary_double(values: &[f64; LANES], a: &Pieces<f64>) -> bool {
+    let [lowest, highest] = a.ordinary.map(f64::to_bits);
+    let span = highest.wrapping_sub(lowest);
+    let mut others = false;
+    for x in values {
+        let bits = x.abs().to_bits();
+        others |= (bits.wrapping_sub(lowest) > span) & (bits != 0);
+    }
+    !others
 }

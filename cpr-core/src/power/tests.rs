@@ -5,7 +5,7 @@ use std::vec::Vec;
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
 use super::{ElementPower, ForEachPower, Power, TILE, TILES, Tiles, raise_tiles};
-use crate::Real;
+use crate::{LANES, Real};
 
 const EXPONENTS: [f64; 19] = [
     1e-3, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.2, 1.5, 1.7, 1.8, 1.999, 2.0, 3.0, 3.7, 6.0, 8.0, 16.0,
@@ -101,6 +101,48 @@ fn double_precision_keeps_its_bound_at_recorded_powers() {
             "{magnitude:e} to the power of {exponent}: {given:e} for {nearest:e}, {error} ULP"
         );
     }
+}
+
+/// Over the values of all magnitudes, and every one of them that is not called ordinary has a reason.
+#[test]
+fn what_is_left_out_for_ordinary_values_changes_no_bit() {
+    fn check<T: Real>(values: impl Iterator<Item = T> + Clone, largest: f64) {
+        for exponent in EXPONENTS {
+            let Power::General(general) = Power::new(exponent) else { continue };
+            assert!(T::are_ordinary(&[T::ONE; LANES], &general));
+            for x in values.clone() {
+                for x in [x, -x] {
+                    let mut block = [T::ONE; LANES];
+                    block[7] = x;
+                    let ordinary = T::are_ordinary(&block, &general);
+                    let log2 = libm::log2(x.to_f64().abs());
+                    // Both bounds are whole powers of two.
+                    let most = (largest / exponent).floor().min(largest + 2.0);
+                    if x == T::ZERO || x.is_normal() && log2.abs() <= most {
+                        assert!(ordinary, "{x:?} to the power of {exponent}");
+                    }
+                    if ordinary {
+                        let magnitude = x.abs();
+                        let parts = T::exponent::<true>(magnitude.logarithm::<true>(), general);
+                        let given = magnitude.scaled::<true>(T::mantissa(parts));
+                        assert_eq!(
+                            given,
+                            general.of(magnitude),
+                            "{x:?} to the power of {exponent}"
+                        );
+                        assert!(given == T::ZERO || given.is_normal());
+                    }
+                }
+            }
+        }
+    }
+    const STRIDE: usize = (1 << 13) + 1;
+    let bits = (0..=u32::MAX >> 1).step_by(STRIDE);
+    let edges = [0.0, f32::from_bits(1), f32::MIN_POSITIVE, f32::MAX, f32::INFINITY, f32::NAN];
+    check(bits.clone().map(f32::from_bits).chain(edges), 124.0);
+    let bits = bits.map(|bits| f64::from_bits(u64::from(bits) << 32 | u64::from(!bits)));
+    let edges = [0.0, f64::from_bits(1), f64::MIN_POSITIVE, f64::MAX, f64::INFINITY, f64::NAN];
+    check(bits.chain(edges), 1020.0);
 }
 
 #[test]
