@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use cpr_host::{
     cli::{
-        CliError, ResumeArguments, SampleArguments, Study, StudyArguments, TrainArguments,
+        CliError, INSPECT, ResumeArguments, SampleArguments, Study, StudyArguments, TrainArguments,
         Training, explain,
     },
     commands::{self, CommandError, Done},
@@ -188,6 +188,7 @@ enum Arguments {
         device: DeviceChoice,
     },
     /// Show every matrix: shape, R, kappa, lambda, and when kappa was set
+    #[command(after_help = INSPECT)]
     Inspect {
         /// The run folder or checkpoint file
         #[arg(value_name = "RUN|CHECKPOINT")]

@@ -174,7 +174,8 @@ Examples:
   cpr tokens input.txt --out data
   cpr tokens articles/ --out data --format llmc --train-fraction 0.99";
 
-const INSPECT: &str = "\
+/// What the columns of `inspect` are, after its `--help`.
+pub const INSPECT: &str = "\
 R is the measure of a matrix that its constraint bounds by kappa; which one it is (--reg of the run) the column `measure` \
 says. It is the R of the run's summary and plots and r/NAME of its metrics, as the last step took it: under --order \
 after-base before the correction of that step. norm and zeros are of the weights in the file.";

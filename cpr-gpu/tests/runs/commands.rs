@@ -49,3 +49,10 @@ fn what_cannot_be_is_refused_with_what_to_do() {
     assert!(message.contains("neither a run folder nor a checkpoint"), "{message}");
     assert!(!place.path().join("runs").exists());
 }
+
+#[test]
+fn inspect_says_what_the_host_says_of_its_columns() {
+    let said = Place::new().cpr_gpu("inspect --help");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(&said).contains(&words(cpr_host::cli::INSPECT)), "{said}");
+}
