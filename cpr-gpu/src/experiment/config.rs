@@ -33,6 +33,7 @@ impl<C: ExperimentConfig> ExperimentConfig for OnDevice<C> {
     const EXPERIMENT: &'static str = C::EXPERIMENT;
     const PROGRAM: &'static str = crate::cli::PROGRAM;
     const OF_THE_PROCESS: &'static [&'static str] = &["threads", "device"];
+    const FILLED_IN: &'static [&'static str] = C::FILLED_IN;
 
     fn run(&self) -> &RunConfig {
         self.keys.run()

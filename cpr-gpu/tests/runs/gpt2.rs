@@ -203,3 +203,32 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
         assert!(message.contains(part), "{flags}: {message}");
     }
 }
+
+/// A sweep of two runs, in a folder of its own, with these settings.
+fn study(set: &str) -> String {
+    format!(
+        "experiment = \"gpt2\"\nout = \"study\"\nseeds = 2\ngroup = [{{ name = \"a\" }}]\n[set]\nlayers = 1\nheads = 1\n\
+         width = 8\ncontext = 12\nbatch = 2\nsteps = 2\nwarmup = 1\neval_sequences = 2\n{set}"
+    )
+}
+
+#[test]
+fn a_sweep_goes_on_though_its_runs_filled_in_keys() {
+    let place = place();
+    let file = place.path().join("study.toml");
+    for (out, set) in [("text", "data = \"text.txt\""), ("llm", "data = \"llm_train.bin\"")] {
+        fs::write(&file, study(set).replace("\"study\"", &format!("\"{out}\""))).unwrap();
+        assert!(place.cpr_gpu("sweep study.toml").contains("2 of 2 runs done"));
+        let config = fs::read_to_string(place.path().join(out).join("gpt2/a-seed1/config.toml"));
+        assert!(config.unwrap().contains("vocabulary = "), "{out}");
+        assert!(place.cpr_gpu("sweep study.toml").contains("2 of 2 runs done"), "{out}");
+    }
+    // One that is said is a setting like any other.
+    fs::write(
+        &file,
+        study("data = \"text.txt\"\nvocabulary = 99").replace("\"study\"", "\"text\""),
+    )
+    .unwrap();
+    let message = place.error("sweep study.toml", 1);
+    assert!(message.contains("made with vocabulary = "), "{message}");
+}

@@ -36,6 +36,9 @@ pub trait ExperimentConfig:
     /// Keys that decide on names and shapes of the parameters: a checkpoint of other values does not fit.
     const OF_THE_MODEL: &'static [&'static str] = &[];
 
+    /// Keys that a run fills in where they were left open, from its data or its device, and then stores like any other.
+    const FILLED_IN: &'static [&'static str] = &[];
+
     /// The keys of every run.
     fn run(&self) -> &RunConfig;
     /// The keys of every run, to be changed.

@@ -166,6 +166,7 @@ impl ExperimentConfig for LmConfig {
         &["data", "unit", "alphabet", "train_fraction", "context"];
     const OF_THE_MODEL: &'static [&'static str] =
         &["unit", "alphabet", "context", "layers", "dim", "bias", "tied"];
+    const FILLED_IN: &'static [&'static str] = &["alphabet"];
 
     fn run(&self) -> &RunConfig {
         &self.run

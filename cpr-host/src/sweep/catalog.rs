@@ -19,6 +19,7 @@ struct Entry {
     name: &'static str,
     keys: fn() -> Vec<String>,
     resolved: fn(&Table) -> Result<Table, ConfigError>,
+    filled_in: &'static [&'static str],
     data_keys: &'static [&'static str],
     find_data: fn(&Table) -> Result<(), DataError>,
 }
@@ -43,6 +44,7 @@ impl Known {
             name: C::EXPERIMENT,
             keys: C::keys,
             resolved: resolved::<C>,
+            filled_in: C::FILLED_IN,
             data_keys: C::OF_THE_DATA,
             find_data: find_data::<C>,
         });
@@ -79,6 +81,10 @@ impl Catalog for Known {
                     .map_or_else(|| message.to_owned(), |hint| format!("{message} ({hint})")))
             }
         }
+    }
+
+    fn filled_in(&self, experiment: &str) -> &[&'static str] {
+        self.entry(experiment).map_or(&[], |entry| entry.filled_in)
     }
 
     fn data_keys(&self, experiment: &str) -> &[&'static str] {

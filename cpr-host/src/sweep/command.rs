@@ -66,8 +66,9 @@ pub fn run(
     let pace =
         Pace::of(&runs, Pace::cores(), asked.jobs.or(file.jobs), asked.threads.or(file.threads));
     let folder = SweepFolder::at(&file);
+    let filled_in = catalog.filled_in(&file.experiment);
     for run in &runs {
-        folder.check_unchanged(run)?;
+        folder.check_unchanged(run, filled_in)?;
     }
     let say = |out: &mut dyn Write, text: String| {
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(SweepError::Output)

@@ -28,9 +28,6 @@ pub const MANIFEST: &str = "sweep.json";
 /// Keys that say where a run is, not what it is.
 const PLACE: [&str; 3] = ["out", "name", "threads"];
 
-/// Keys that a run takes from its data where its settings leave them open, and then holds like any other.
-const FROM_THE_DATA: [&str; 1] = ["alphabet"];
-
 /// What a sweep consists of; written when it starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -269,11 +266,11 @@ impl SweepFolder {
         if has_checkpoint(&run) { State::Begun } else { State::New }
     }
 
-    /// Refuses a run whose folder was made with other settings.
+    /// Refuses a run whose folder was made with other settings; `filled_in` are keys that a run fills in itself.
     ///
     /// # Errors
     /// [`SweepError::Changed`] with the first key that differs.
-    pub fn check_unchanged(&self, run: &PlannedRun) -> Result<(), SweepError> {
+    pub fn check_unchanged(&self, run: &PlannedRun, filled_in: &[&str]) -> Result<(), SweepError> {
         let path = self.run(&run.name);
         let Ok(text) = fs::read_to_string(path.join("config.toml")) else { return Ok(()) };
         let Ok(there) = text.parse::<Table>() else { return Ok(()) };
@@ -281,7 +278,7 @@ impl SweepFolder {
             |table: &Table, key: &str| table.get(key).map_or("its default".to_owned(), plain);
         let keys: std::collections::BTreeSet<_> = there.keys().chain(run.resolved.keys()).collect();
         let is_free = |key: &str| {
-            PLACE.contains(&key) || FROM_THE_DATA.contains(&key) && !run.resolved.contains_key(key)
+            PLACE.contains(&key) || filled_in.contains(&key) && !run.resolved.contains_key(key)
         };
         for key in keys {
             if !is_free(key) && there.get(key) != run.resolved.get(key) {

@@ -36,6 +36,11 @@ pub trait Catalog {
     /// One line that names key, value and what is allowed.
     fn check(&self, experiment: &str, keys: &Table) -> Result<Checked, String>;
 
+    /// The keys of one that its runs fill in themselves where they were left open.
+    fn filled_in(&self, _experiment: &str) -> &[&'static str] {
+        &[]
+    }
+
     /// The keys of one that say what its runs read of the disk, the one that names it first.
     fn data_keys(&self, _experiment: &str) -> &[&'static str] {
         &[]

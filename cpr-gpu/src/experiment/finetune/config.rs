@@ -139,6 +139,7 @@ impl FinetuneKeys {
 impl ExperimentConfig for FinetuneKeys {
     const EXPERIMENT: &'static str = "finetune";
     const PROGRAM: &'static str = crate::cli::PROGRAM;
+    const FILLED_IN: &'static [&'static str] = &["unit", "alphabet", "vocabulary", "precision"];
 
     fn run(&self) -> &RunConfig {
         &self.run

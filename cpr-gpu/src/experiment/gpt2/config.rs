@@ -188,6 +188,7 @@ impl Gpt2Keys {
 impl ExperimentConfig for Gpt2Keys {
     const EXPERIMENT: &'static str = "gpt2";
     const PROGRAM: &'static str = crate::cli::PROGRAM;
+    const FILLED_IN: &'static [&'static str] = &["unit", "alphabet", "vocabulary", "precision"];
 
     fn run(&self) -> &RunConfig {
         &self.run
