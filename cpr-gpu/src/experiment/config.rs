@@ -1,7 +1,10 @@
 //! The keys of an experiment of the host, and the device.
 
 use clap::Args;
-use cpr_host::config::{ConfigError, ExperimentConfig, Inert, OptimConfig, RunConfig};
+use cpr_host::{
+    config::{ConfigError, ExperimentConfig, Inert, OptimConfig, RunConfig},
+    data::DataError,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::device::DeviceChoice;
@@ -33,6 +36,7 @@ impl<C: ExperimentConfig> ExperimentConfig for OnDevice<C> {
     const EXPERIMENT: &'static str = C::EXPERIMENT;
     const PROGRAM: &'static str = crate::cli::PROGRAM;
     const OF_THE_PROCESS: &'static [&'static str] = &["threads", "device"];
+    const OF_THE_DATA: &'static [&'static str] = C::OF_THE_DATA;
     const FILLED_IN: &'static [&'static str] = C::FILLED_IN;
 
     fn run(&self) -> &RunConfig {
@@ -54,6 +58,10 @@ impl<C: ExperimentConfig> ExperimentConfig for OnDevice<C> {
     fn check_own(&self) -> Result<(), ConfigError> {
         self.keys.check_own()?;
         self.device.check()
+    }
+
+    fn find_data(&self) -> Result<(), DataError> {
+        self.keys.find_data()
     }
 
     fn inert_own(&self, key: &str) -> Option<Inert> {

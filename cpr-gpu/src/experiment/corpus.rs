@@ -2,7 +2,7 @@
 
 mod keys;
 
-use std::{num::NonZeroU64, path::Path};
+use std::{fs::File, num::NonZeroU64, path::Path};
 
 use candle_core::{Device, Tensor};
 use cpr_host::{
@@ -105,12 +105,33 @@ impl Corpus {
     /// [`TrainError`] names the file or key.
     pub fn open(keys: &mut CorpusKeys, context: usize) -> Result<Self, TrainError> {
         let path = keys.data.clone();
-        let is_tokens = path.extension().is_some_and(|extension| extension == "bin");
         let (train, validation, per_character) =
-            if path.is_dir() || is_tokens { files(keys, &path)? } else { memory(keys, &path)? };
+            if is_tokens(&path) { files(keys, &path)? } else { memory(keys, &path)? };
         let parts = [train.count(), validation.count()];
         text::check_parts(&path, 2 * (parts[0] + parts[1]), parts, context)?;
         Ok(Self { train, validation, per_character, context, keys: keys.clone() })
+    }
+
+    /// Looks whether what the keys name is there and long enough for sequences of `context` tokens. Files of tokens are
+    /// opened; of a text the length is asked, which bounds that of its tokens, and only one that is too short by that is
+    /// read, as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    /// [`DataError`] names the file. Keys that the data contradicts are left to [`open`](Self::open).
+    pub fn find(keys: &CorpusKeys, context: usize) -> Result<(), DataError> {
+        let path = &keys.data;
+        if !is_tokens(path) {
+            let metadata = File::open(path).and_then(|file| file.metadata());
+            let bytes = metadata.map_err(|error| DataError::read(path, error))?.len();
+            let train = text::cut(keys.train_fraction, bytes);
+            if text::check_parts(path, bytes, [train, bytes - train], context).is_ok() {
+                return Ok(());
+            }
+        }
+        match Self::open(&mut keys.clone(), context) {
+            Err(TrainError::File(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn part(&mut self, which: Which) -> &mut Part {
@@ -197,6 +218,11 @@ impl Corpus {
         }
         Ok(total / count as f64)
     }
+}
+
+/// Whether that is a folder or a file of tokens, and no text.
+fn is_tokens(path: &Path) -> bool {
+    path.is_dir() || path.extension().is_some_and(|extension| extension == "bin")
 }
 
 /// A text, cut in two.

@@ -124,10 +124,7 @@ impl Experiment for Finetune {
                 format!("the model knows {} tokens: it must be at most that", model.vocabulary);
             return Err(ConfigError::refused("vocabulary", vocabulary, &expected).into());
         }
-        // Of a text it takes GPT-2's tokens, where nothing else is said.
-        if keys.corpus.is_text() {
-            keys.corpus.unit.get_or_insert(TokenUnit::Gpt2);
-        }
+        FinetuneKeys::settle_unit(&mut keys.corpus);
         let corpus = Corpus::open(&mut keys.corpus, context)?;
         let unit = keys.corpus.unit.filter(|&unit| unit != TokenUnit::Gpt2);
         if let Some(unit) = unit.filter(|_| model.vocabulary >= TokenUnit::GPT2_TOKENS) {

@@ -159,3 +159,33 @@ fn a_sweep_trains_them_side_by_side_and_reports() {
     let said = place.cpr_gpu("report runs/study");
     assert!(said.contains("6 runs"), "{said}");
 }
+
+#[test]
+fn a_sweep_looks_for_its_images_before_its_first_run() {
+    let study = "experiment = \"cifar\"\nout = \"study\"\nseeds = 2\ngroup = [{ name = \"a\" }]\n\
+                 [set]\ndata = \"images\"\nsteps = 2\nwarmup = 1\n";
+    let place = place();
+    place.refused(study, &["images holds no data set: ", "`data` of 2 of the runs"]);
+    let at = |path: &str| place.path().join("images").join(path);
+    for (folder, refusal) in [
+        ("train/cat", "put the images to validate with into test/"),
+        ("test/dog", "images of a class `dog`"),
+    ] {
+        fs::create_dir_all(at(folder)).unwrap();
+        place.refused(study, &[refusal, "`data` of 2 of the runs"]);
+    }
+    fs::rename(at("test/dog"), at("test/cat")).unwrap();
+    fs::write(at("train/cat/a.png"), "").unwrap();
+    place
+        .refused(study, &["images/test holds no data set: put JPEG or PNG files into the folders"]);
+    // None is opened: that this is no image is for a run to say.
+    fs::write(at("test/cat/a.png"), "").unwrap();
+    let output = place.command("sweep study.toml").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(super::text(output.stdout).contains("0 of 2 runs done, 2 failed"));
+    let files = study.replace("images", "data").replace("\"study\"", "\"other\"");
+    fs::write(place.path().join("data/test_batch.bin"), [0; 9]).unwrap();
+    fs::write(place.path().join("other.toml"), files).unwrap();
+    let message = place.error("sweep other.toml", 1);
+    assert!(message.contains("data/test_batch.bin has 9 bytes"), "{message}");
+}

@@ -102,3 +102,19 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
     let message = place.error(&finetune("").replace(TINY, "none"), 1);
     assert!(message.contains("none") && message.contains("Hugging Face"), "{message}");
 }
+
+#[test]
+fn a_sweep_looks_for_text_and_model_before_its_first_run() {
+    let place = place();
+    let study = |data: &str, model: &str| {
+        format!(
+            "experiment = \"finetune\"\nout = \"study\"\nseeds = 2\ngroup = [{{ name = \"a\" }}]\n[set]\n\
+             data = \"{data}\"\nmodel = \"{model}\"\nsteps = 2\nwarmup = 1\n"
+        )
+    };
+    place.refused(&study("none.txt", TINY), &["cannot read none.txt: ", "`data` of 2 of the runs"]);
+    fs::create_dir(place.path().join("folder")).unwrap();
+    let parts =
+        ["cannot read folder/model.safetensors: ", "Hugging Face", "`model` of 2 of the runs"];
+    place.refused(&study("text.txt", "folder"), &parts);
+}

@@ -213,6 +213,35 @@ fn study(set: &str) -> String {
 }
 
 #[test]
+fn a_sweep_looks_for_its_tokens_before_its_first_run() {
+    let place = place();
+    let short = "to be ".repeat(3);
+    fs::write(place.path().join("short.txt"), short).unwrap();
+    fs::write(place.path().join("empty.txt"), "").unwrap();
+    fs::write(place.path().join("half.bin"), [0; 401]).unwrap();
+    for (set, parts) in [
+        ("", &["cannot read data: ", "`data`, by default, of 2 of the runs"][..]),
+        ("data = \"none.txt\"", &["cannot read none.txt: ", "`data` of 2 of the runs"]),
+        ("data = \"empty.txt\"", &["empty.txt is empty"]),
+        ("data = \"short.txt\"\ntrain_fraction = 0.5", &["short.txt has ", "leaves 9 tokens"]),
+        ("data = \".\"", &["cannot read ./train.bin: ", "`data` of 2"]),
+        ("data = \"half.bin\"", &["half.bin has 401 bytes", "half a token"]),
+        ("data = \"folder\"\ncontext = 5000", &["folder has ", "a smaller --context"]),
+        (
+            "data = \"llm_train.bin\"\nvalidation = \"none.bin\"",
+            &["cannot read none.bin: ", "`validation` of 2 of the runs"],
+        ),
+    ] {
+        let own = if set.contains("context") {
+            study(set).replace("context = 12\n", "")
+        } else {
+            study(set)
+        };
+        place.refused(&own, parts);
+    }
+}
+
+#[test]
 fn a_sweep_goes_on_though_its_runs_filled_in_keys() {
     let place = place();
     let file = place.path().join("study.toml");

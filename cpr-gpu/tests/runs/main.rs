@@ -102,6 +102,18 @@ impl Place {
         stderr
     }
 
+    /// A sweep that has to fail before its first run, saying all of these parts in one line.
+    #[track_caller]
+    fn refused(&self, study: &str, parts: &[&str]) {
+        fs::write(self.path().join("study.toml"), study).unwrap();
+        let message = self.error("sweep study.toml", 1);
+        assert_eq!(message.lines().count(), 1, "{message}");
+        for part in parts.iter().chain(&["runs to do in study.toml, none of which was started"]) {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert!(!self.path().join("study").exists(), "nothing was made");
+    }
+
     /// A tiny run from start to end, with more flags.
     fn whole(flags: &str) -> Self {
         let place = Self::new();

@@ -29,8 +29,8 @@ pub trait ExperimentConfig:
     /// Keys that are a matter of the process and not of the run: `config.toml` does not hold them.
     const OF_THE_PROCESS: &'static [&'static str] = &["threads"];
 
-    /// Keys that say what a run reads of the disk and what has to be in it, the one that names the file or folder first;
-    /// none where it reads nothing.
+    /// Keys that say what a run reads of the disk and what has to be in it, the one that names the data first; none where
+    /// it reads nothing.
     const OF_THE_DATA: &'static [&'static str] = &[];
 
     /// Keys that decide on names and shapes of the parameters: a checkpoint of other values does not fit.

@@ -117,6 +117,22 @@ pub enum DataError {
 pub(super) const AGAIN: &str = "download or make it again";
 
 impl DataError {
+    /// The file or folder that it is about.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Read { path, .. }
+            | Self::Empty { path, .. }
+            | Self::Magic { path, .. }
+            | Self::Length { path, .. }
+            | Self::Label { path, .. }
+            | Self::Character { path, .. }
+            | Self::Mismatch { path, .. }
+            | Self::Document { path, .. }
+            | Self::Folder { path, .. } => path,
+        }
+    }
+
     /// A file or folder that the system does not give, with what to do by the kind of the error.
     #[must_use]
     pub fn read(path: &Path, source: io::Error) -> Self {

@@ -16,7 +16,7 @@ pub(super) fn find(
     catalog: &dyn Catalog,
 ) -> Result<(), SweepError> {
     let keys = catalog.data_keys(&file.experiment);
-    let Some(&key) = keys.first() else { return Ok(()) };
+    let Some(&first) = keys.first() else { return Ok(()) };
     let asked = |run: &PlannedRun| -> Vec<Option<Value>> {
         keys.iter().map(|key| run.resolved.get(*key).cloned()).collect()
     };
@@ -27,6 +27,11 @@ pub(super) fn find(
             continue;
         }
         if let Err(source) = catalog.find_data(&file.experiment, &run.resolved) {
+            // A run may read more than its data, such as weights to begin with.
+            let key = (keys.iter().copied())
+                .filter(|key| names(run.resolved.get(*key), source.path()))
+                .max_by_key(|key| run.resolved.get(*key).map(|value| plain(value).len()))
+                .unwrap_or(first);
             let named = run.resolved.get(key);
             return Err(SweepError::Data {
                 path: file.path.clone(),
@@ -40,6 +45,11 @@ pub(super) fn find(
         found.push(asks);
     }
     Ok(())
+}
+
+/// Whether the value of a key is this path, or a folder that it is in.
+fn names(value: Option<&Value>, path: &Path) -> bool {
+    value.and_then(Value::as_str).is_some_and(|value| path.starts_with(value))
 }
 
 /// How the data at this path can be had.

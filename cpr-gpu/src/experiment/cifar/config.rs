@@ -8,10 +8,12 @@ use cpr_host::{
         ConfigError, ExperimentConfig, Inert, KappaInit, OptimConfig, RunConfig, ScheduleChoice,
         limits::{self, need},
     },
+    data::{DataError, images::ImageData},
     schedule::Shape,
 };
 use serde::{Deserialize, Serialize};
 
+use super::folder;
 use crate::model::{Depth, ResNetConfig};
 
 const DATA: &str = "Data";
@@ -134,6 +136,7 @@ impl CifarConfig {
 impl ExperimentConfig for CifarConfig {
     const EXPERIMENT: &'static str = "cifar";
     const PROGRAM: &'static str = crate::cli::PROGRAM;
+    const OF_THE_DATA: &'static [&'static str] = &["data"];
 
     fn run(&self) -> &RunConfig {
         &self.run
@@ -149,6 +152,15 @@ impl ExperimentConfig for CifarConfig {
 
     fn optim_mut(&mut self) -> &mut OptimConfig {
         &mut self.optim
+    }
+
+    /// Images in folders are found and not read, as there may be any number of them; those of a data set in its own files
+    /// are read, which takes a moment.
+    fn find_data(&self) -> Result<(), DataError> {
+        if folder::is_there(&self.data) {
+            return folder::find(&self.data);
+        }
+        ImageData::open(&self.data).map(drop)
     }
 
     fn inert_own(&self, key: &str) -> Option<Inert> {

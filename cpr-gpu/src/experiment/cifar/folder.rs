@@ -45,6 +45,47 @@ pub(super) fn is_there(folder: &Path) -> bool {
     folder.join("train").is_dir()
 }
 
+/// The folders that hold the folders of the classes, and the names of these.
+struct Parts {
+    train: PathBuf,
+    test: PathBuf,
+    classes: Vec<String>,
+}
+
+impl Parts {
+    fn of(folder: &Path) -> Result<Self, DataError> {
+        let train = folder.join("train");
+        let named = TEST.map(|name| folder.join(name));
+        let Some(test) = named.into_iter().find(|path| path.is_dir()) else {
+            let next =
+                "put the images to validate with into test/, a folder for each class".to_owned();
+            return Err(DataError::Folder { path: folder.to_owned(), next });
+        };
+        let classes = classes(&train)?;
+        for class in self::classes(&test)? {
+            if !classes.contains(&class) {
+                return Err(DataError::Mismatch {
+                    path: test.join(&class),
+                    given: format!("images of a class `{class}`"),
+                    other: train,
+                    expected: "no such class".to_owned(),
+                });
+            }
+        }
+        Ok(Self { train, test, classes })
+    }
+}
+
+/// Whether there are images to train on and to validate with, of which none is opened.
+///
+/// # Errors
+/// [`DataError`]: as [`open`] where that needs the names of the files alone.
+pub(super) fn find(folder: &Path) -> Result<(), DataError> {
+    let Parts { train, test, classes } = Parts::of(folder)?;
+    files(&train, &classes, 1)?;
+    files(&test, &classes, 1).map(drop)
+}
+
 /// The images below `train/` and `test/` (or `val/`, `validation/`), in three channels without transparency.
 ///
 /// The classes are the folders of `train/` by their names. The images of a class come in the order of their names, and
@@ -59,23 +100,7 @@ pub(super) fn open(
     reading: Reading,
     workers: &Workers,
 ) -> Result<ImageData, DataError> {
-    let train = folder.join("train");
-    let named = TEST.map(|name| folder.join(name));
-    let Some(test) = named.into_iter().find(|path| path.is_dir()) else {
-        let next = "put the images to validate with into test/, a folder for each class".to_owned();
-        return Err(DataError::Folder { path: folder.to_owned(), next });
-    };
-    let classes = classes(&train)?;
-    for class in self::classes(&test)? {
-        if !classes.contains(&class) {
-            return Err(DataError::Mismatch {
-                path: test.join(&class),
-                given: format!("images of a class `{class}`"),
-                other: train,
-                expected: "no such class".to_owned(),
-            });
-        }
-    }
+    let Parts { train, test, classes } = Parts::of(folder)?;
     let [train_count, test_count] = reading.counts;
     let train = images(&files(&train, &classes, train_count)?, &train, reading.side, workers)?;
     let test_files = files(&test, &classes, test_count)?;

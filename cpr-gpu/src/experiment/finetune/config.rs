@@ -9,13 +9,14 @@ use cpr_host::{
         language,
         limits::{self, need},
     },
+    data::{DataError, tokenizer::TokenUnit},
     schedule::Shape,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    experiment::{CorpusKeys, Precision},
-    model::Lora,
+    experiment::{Corpus, CorpusKeys, Precision},
+    model::{Lora, gpt2::Pretrained},
 };
 
 const MODEL: &str = "Model";
@@ -129,6 +130,13 @@ impl Default for FinetuneKeys {
 }
 
 impl FinetuneKeys {
+    /// Of a text GPT-2's tokens are taken, where nothing else is said.
+    pub(super) fn settle_unit(keys: &mut CorpusKeys) {
+        if keys.is_text() {
+            keys.unit.get_or_insert(TokenUnit::Gpt2);
+        }
+    }
+
     /// The additions.
     #[must_use]
     pub fn lora(&self) -> Lora {
@@ -139,6 +147,16 @@ impl FinetuneKeys {
 impl ExperimentConfig for FinetuneKeys {
     const EXPERIMENT: &'static str = "finetune";
     const PROGRAM: &'static str = crate::cli::PROGRAM;
+    const OF_THE_DATA: &'static [&'static str] = &[
+        "data",
+        "validation",
+        "unit",
+        "alphabet",
+        "vocabulary",
+        "train_fraction",
+        "context",
+        "model",
+    ];
     const FILLED_IN: &'static [&'static str] = &["unit", "alphabet", "vocabulary", "precision"];
 
     fn run(&self) -> &RunConfig {
@@ -155,6 +173,14 @@ impl ExperimentConfig for FinetuneKeys {
 
     fn optim_mut(&mut self) -> &mut OptimConfig {
         &mut self.optim
+    }
+
+    fn find_data(&self) -> Result<(), DataError> {
+        let mut keys = self.corpus.clone();
+        Self::settle_unit(&mut keys);
+        // A model was made for one token at least, and for how many its file says.
+        Corpus::find(&keys, self.context.unwrap_or(1))?;
+        Pretrained::find(&self.model)
     }
 
     fn adapt(flags: clap::Command) -> clap::Command {

@@ -6,11 +6,15 @@ use cpr_host::{
         ConfigError, ExperimentConfig, Inert, KappaInit, OptimConfig, RunConfig, ScheduleChoice,
         language, limits::need,
     },
+    data::DataError,
     schedule::Shape,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{experiment::CorpusKeys, model::Gpt2Config};
+use crate::{
+    experiment::{Corpus, CorpusKeys},
+    model::Gpt2Config,
+};
 
 const MODEL: &str = "Model";
 
@@ -188,6 +192,8 @@ impl Gpt2Keys {
 impl ExperimentConfig for Gpt2Keys {
     const EXPERIMENT: &'static str = "gpt2";
     const PROGRAM: &'static str = crate::cli::PROGRAM;
+    const OF_THE_DATA: &'static [&'static str] =
+        &["data", "validation", "unit", "alphabet", "vocabulary", "train_fraction", "context"];
     const FILLED_IN: &'static [&'static str] = &["unit", "alphabet", "vocabulary", "precision"];
 
     fn run(&self) -> &RunConfig {
@@ -204,6 +210,10 @@ impl ExperimentConfig for Gpt2Keys {
 
     fn optim_mut(&mut self) -> &mut OptimConfig {
         &mut self.optim
+    }
+
+    fn find_data(&self) -> Result<(), DataError> {
+        Corpus::find(&self.corpus, self.context)
     }
 
     fn adapt(flags: clap::Command) -> clap::Command {

@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
 use candle_core::{DType, Device, Tensor};
 use cpr_host::{
+    data::DataError,
     run_folder::{make_folder, replace},
     store::Disk,
 };
@@ -18,6 +19,9 @@ use super::{EPS, Gpt2Config};
 use crate::model::{Declared, declared};
 
 const WEIGHTS: &str = "model.safetensors";
+/// What [`Pretrained`] is read from.
+const WANTED: &str =
+    "a GPT-2 as Hugging Face saves it: model.safetensors, or the folder that holds it";
 const CONFIG: &str = "config.json";
 const BODY: &str = "transformer.";
 const HEAD: &str = "lm_head.weight";
@@ -27,7 +31,7 @@ const HEAD: &str = "lm_head.weight";
 #[non_exhaustive]
 pub enum PretrainedError {
     /// The file cannot be read.
-    #[error("{}: {source}; give a GPT-2 as Hugging Face saves it: model.safetensors, or its folder", path.display())]
+    #[error("{}: {source}; give {WANTED}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -70,6 +74,21 @@ pub struct Pretrained {
 }
 
 impl Pretrained {
+    /// The file of the weights: this one, or that in this folder.
+    fn file(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join(WEIGHTS) } else { path.to_owned() }
+    }
+
+    /// Looks whether the file that [`read`](Self::read) reads can be opened; it may be large.
+    ///
+    /// # Errors
+    /// [`DataError::Read`].
+    pub fn find(path: &Path) -> Result<(), DataError> {
+        let path = Self::file(path);
+        let next = format!("give {WANTED}");
+        File::open(&path).map(drop).map_err(|source| DataError::Read { path, source, next })
+    }
+
     /// Reads `model.safetensors` (f32, f16 or bf16), or the folder that holds it. Names are those of `GPT2LMHeadModel`, with
     /// or without `transformer.`; matrices have the orientation of its Conv1D, (inputs, outputs), which is this
     /// model's too. Masks that old files hold are left out. A head beside `wte` is taken for tied where it is equal.
@@ -80,7 +99,7 @@ impl Pretrained {
     /// # Errors
     /// [`PretrainedError`] names the file, and what differs.
     pub fn read(path: &Path) -> Result<Self, PretrainedError> {
-        let path = if path.is_dir() { path.join(WEIGHTS) } else { path.to_owned() };
+        let path = Self::file(path);
         let read = |source| PretrainedError::Read { path: path.clone(), source };
         let other = |what: String| PretrainedError::Other { path: path.clone(), what };
         let mut weights = HashMap::new();
