@@ -37,6 +37,7 @@ impl<C: ExperimentConfig> ExperimentConfig for OnDevice<C> {
     const PROGRAM: &'static str = crate::cli::PROGRAM;
     const OF_THE_PROCESS: &'static [&'static str] = &["threads", "device"];
     const OF_THE_DATA: &'static [&'static str] = C::OF_THE_DATA;
+    const OF_THE_MODEL: &'static [&'static str] = C::OF_THE_MODEL;
     const FILLED_IN: &'static [&'static str] = C::FILLED_IN;
 
     fn run(&self) -> &RunConfig {

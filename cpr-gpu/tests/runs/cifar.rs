@@ -189,3 +189,13 @@ fn a_sweep_looks_for_its_images_before_its_first_run() {
     let message = place.error("sweep other.toml", 1);
     assert!(message.contains("data/test_batch.bin has 9 bytes"), "{message}");
 }
+
+#[test]
+fn a_checkpoint_of_another_network_is_refused_by_the_settings_that_differ() {
+    let place = place();
+    place.cpr_gpu(&cifar("--steps 4"));
+    let message =
+        place.error(&cifar("--width-factor 0.25 --batch 4 --name next --from runs/cifar/run"), 1);
+    let said = "is of another model: `width_factor` is 0.125 in the checkpoint and 0.25 in the configuration; ";
+    assert!(message.contains(said) && !message.contains("layer1"), "{message}");
+}

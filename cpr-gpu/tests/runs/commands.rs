@@ -51,6 +51,14 @@ fn what_cannot_be_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_checkpoint_of_another_model_is_refused_by_the_settings_that_differ() {
+    let place = Place::whole("--steps 1");
+    let message = place.error(&grokking("--p 13 --name next --from runs/grokking/run"), 1);
+    let said = "is of another model: `p` is 11 in the checkpoint and 13 in the configuration; ";
+    assert!(message.contains(said) && !message.contains("`dim`"), "{message}");
+}
+
+#[test]
 fn inspect_says_what_the_host_says_of_its_columns() {
     let said = Place::new().cpr_gpu("inspect --help");
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -118,3 +118,19 @@ fn a_sweep_looks_for_text_and_model_before_its_first_run() {
         ["cannot read folder/model.safetensors: ", "Hugging Face", "`model` of 2 of the runs"];
     place.refused(&study("text.txt", "folder"), &parts);
 }
+
+#[test]
+fn additions_of_another_form_are_refused_by_the_settings_that_differ() {
+    let place = place();
+    place.cpr_gpu(&finetune("--steps 3"));
+    let line = finetune("--steps 3 --from runs/finetune/run --targets c_attn,c_proj");
+    let line = line.replace("--rank 3", "--rank 2").replace("--name run", "--name next");
+    let message = place.error(&line, 1);
+    for part in [
+        "`rank` is 3 in the checkpoint and 2 in the configuration",
+        "`targets` is c_attn,c_proj,c_fc in the checkpoint and c_attn,c_proj in the configuration",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!message.contains("lora_A"), "{message}");
+}

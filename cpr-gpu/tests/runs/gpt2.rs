@@ -261,3 +261,26 @@ fn a_sweep_goes_on_though_its_runs_filled_in_keys() {
     let message = place.error("sweep study.toml", 1);
     assert!(message.contains("made with vocabulary = "), "{message}");
 }
+
+#[test]
+fn a_checkpoint_of_another_network_is_refused_by_the_settings_that_differ() {
+    let place = place();
+    place.cpr_gpu(&gpt2("--data text.txt --steps 8"));
+    let next =
+        |flags: &str| format!("{} --from runs/gpt2/run", gpt2(&format!("--name next {flags}")));
+    let message = place.error(&next("--data text.txt --unit bytes --layers 3"), 1);
+    for part in [
+        "last.safetensors is of another model: ",
+        "`unit` is characters in the checkpoint and bytes in the configuration",
+        "`layers` is 2 in the checkpoint and 3 in the configuration",
+        "`alphabet` is ",
+        "in the checkpoint and its default in the configuration",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!message.contains("`width`") && !message.contains("c_attn"), "{message}");
+    // What differs is not in the parameters, whose shapes rotary positions leave.
+    let flags = "--data text.txt --rotary 1 --optimizer sgdcpr --momentum 0.9";
+    let message = place.error(&next(flags), 1);
+    assert!(message.contains("momentum_buffer") && !message.contains("rotary"), "{message}");
+}

@@ -247,6 +247,14 @@ impl Binding {
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.extra.is_empty() && self.different.is_empty()
     }
+
+    /// Says whether a parameter does not fit, and not the state of the optimizer alone.
+    #[must_use]
+    pub fn is_of_parameters(&self) -> bool {
+        let different = self.different.iter().map(|difference| &difference.name);
+        let mut names = self.missing.iter().chain(&self.extra).chain(different);
+        names.any(|name| !is_optimizer_state(name))
+    }
 }
 
 impl fmt::Display for Binding {

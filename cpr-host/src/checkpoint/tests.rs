@@ -258,6 +258,9 @@ fn what_does_not_fit_is_told_from_the_fewest_on_and_weights_before_their_state()
         "only in the file: `v`, `constraint/v`; missing in the file: `w`, `constraint/w`, \
          `optimizer/w/exp_avg`"
     );
+    assert!(binding.is_of_parameters());
+    let state = names(&["constraint/w", "optimizer/w/exp_avg"]);
+    assert!(!Binding { missing: state, ..Binding::default() }.is_of_parameters());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! In which settings of the model a checkpoint is another one's.
 
+use std::path::Path;
+
 use toml::{Table, Value};
 
 use super::TrainError;
@@ -11,8 +13,8 @@ use crate::{
 /// Characters of a value up to which it is told itself.
 const LONGEST: usize = 40;
 
-/// The error of a checkpoint that does not fit this configuration, by the settings in which the model differs where the
-/// checkpoint tells them; any other error as it is.
+/// The error of a checkpoint whose parameters do not fit this configuration, by the settings in which the model differs
+/// where the checkpoint tells them; any other error as it is.
 pub(super) fn by_settings<C: ExperimentConfig>(
     error: TrainError,
     meta: &Meta,
@@ -20,9 +22,9 @@ pub(super) fn by_settings<C: ExperimentConfig>(
 ) -> TrainError {
     match error {
         TrainError::Checkpoint(CheckpointError::Unbound { path, binding })
-            if meta.kind == C::EXPERIMENT =>
+            if meta.kind == C::EXPERIMENT && binding.is_of_parameters() =>
         {
-            let settings = differing(&meta.config, config);
+            let settings = differing(&meta.config, &path, config);
             match settings.is_empty() {
                 true => CheckpointError::Unbound { path, binding }.into(),
                 false => TrainError::OtherModel { path, settings: settings.join(", ") },
@@ -33,13 +35,16 @@ pub(super) fn by_settings<C: ExperimentConfig>(
 }
 
 /// The settings of the model that differ; none where one of the configurations does not tell.
-fn differing<C: ExperimentConfig>(stored: &str, config: &C) -> Vec<String> {
-    let own = config.to_toml().unwrap_or_default();
-    let (Ok(there), Ok(here)) = (stored.parse::<Table>(), own.parse::<Table>()) else {
+fn differing<C: ExperimentConfig>(stored: &str, path: &Path, config: &C) -> Vec<String> {
+    // Read, so that a key that is younger than the checkpoint has its default.
+    let table = |config: &C| config.to_toml().ok()?.parse::<Table>().ok();
+    let there = C::from_toml(stored, path).ok();
+    let (Some(there), Some(here)) = (there.as_ref().and_then(table), table(config)) else {
         return Vec::new();
     };
     let differs = |key: &&str| {
-        let [there, here] = [told(there.get(*key)?), told(here.get(*key)?)];
+        let [there, here] =
+            [&there, &here].map(|table| table.get(*key).map_or("its default".to_owned(), told));
         (there != here).then(|| {
             format!("`{key}` is {there} in the checkpoint and {here} in the configuration")
         })

@@ -137,6 +137,7 @@ impl ExperimentConfig for CifarConfig {
     const EXPERIMENT: &'static str = "cifar";
     const PROGRAM: &'static str = crate::cli::PROGRAM;
     const OF_THE_DATA: &'static [&'static str] = &["data"];
+    const OF_THE_MODEL: &'static [&'static str] = &["depth", "width_factor"];
 
     fn run(&self) -> &RunConfig {
         &self.run

@@ -157,6 +157,7 @@ impl ExperimentConfig for FinetuneKeys {
         "context",
         "model",
     ];
+    const OF_THE_MODEL: &'static [&'static str] = &["model", "rank", "targets"];
     const FILLED_IN: &'static [&'static str] = &["unit", "alphabet", "vocabulary", "precision"];
 
     fn run(&self) -> &RunConfig {

@@ -194,6 +194,18 @@ impl ExperimentConfig for Gpt2Keys {
     const PROGRAM: &'static str = crate::cli::PROGRAM;
     const OF_THE_DATA: &'static [&'static str] =
         &["data", "validation", "unit", "alphabet", "vocabulary", "train_fraction", "context"];
+    const OF_THE_MODEL: &'static [&'static str] = &[
+        "unit",
+        "alphabet",
+        "vocabulary",
+        "size",
+        "layers",
+        "width",
+        "context",
+        "rotary",
+        "bias",
+        "tied",
+    ];
     const FILLED_IN: &'static [&'static str] = &["unit", "alphabet", "vocabulary", "precision"];
 
     fn run(&self) -> &RunConfig {
