@@ -5,8 +5,9 @@
     cargo build --release
     python3 scripts/torch_adamw.py --device cpu --beside target/release/cpr --pairs 9
 
-With --beside each program is alone in its process, A B A B; AdamCPR has every λ above 0. Prints both medians in milliseconds, the
-ratio of the medians and the median of the pairs' ratios.
+With --beside each program is alone in its process, A B A B. --variant is what `cpr bench step --only` calls it: as it stands AdamCPR
+with every λ above 0, measured after the base step. Prints both medians in milliseconds, the ratio of the medians and the median of
+the pairs' ratios.
 """
 
 import argparse
@@ -59,14 +60,14 @@ def said(command):
 def in_turns(arguments):
     common = ["--shapes", arguments.shapes, "--threads", str(arguments.threads)]
     peer = [sys.executable, __file__, "--device", arguments.device, *common]
-    own = [arguments.beside, "bench", "step", *common, "--only", "adamcpr-active", "--pairs", "5", "--json"]
+    own = [arguments.beside, "bench", "step", *common, "--only", arguments.variant, "--pairs", "5", "--json"]
     theirs, ours = [], []
     for _ in range(arguments.pairs):
         theirs.append(float(said(peer)))
         ours.append(json.loads(said(own))["rows"][0]["milliseconds"])
     ratio = statistics.median(b / a for a, b in zip(theirs, ours))
     a, b = statistics.median(theirs), statistics.median(ours)
-    print(f"torch {a:.3f} ms, cpr {b:.3f} ms, ratio {b / a:.3f}, median of {len(ours)} pairs {ratio:.3f}")
+    print(f"torch {a:.3f} ms, cpr {arguments.variant} {b:.3f} ms, ratio {b / a:.3f}, median of {len(ours)} pairs {ratio:.3f}")
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -74,6 +75,7 @@ parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
 parser.add_argument("--shapes", choices=["gpt2", "modular"], default="gpt2")
 parser.add_argument("--threads", type=int, default=2, help="of the CPU")
 parser.add_argument("--beside", metavar="PROGRAM", help="the program cpr")
+parser.add_argument("--variant", default="adamcpr-active", help="of cpr bench step --only")
 parser.add_argument("--pairs", type=int, default=9)
 chosen = parser.parse_args()
 if chosen.beside:

@@ -7,6 +7,7 @@
 //! system has put a buffer changes the time of a step by more than what is measured here.
 
 mod interval;
+mod neighbours;
 mod shapes;
 mod streams;
 mod variant;
@@ -102,6 +103,9 @@ pub struct Table {
     pub threads: usize,
     /// Rounds.
     pub pairs: usize,
+    /// Nanoseconds in which a cache line went from one of two threads to the other and back, at best, before the first round
+    /// and after the last; none for one thread.
+    pub round_trip_ns: [Option<f64>; 2],
     /// The variants, AdamW first.
     pub rows: Vec<Row>,
 }
@@ -217,6 +221,7 @@ fn measure(plan: &BenchPlan, shapes: Shapes, workers: &Workers) -> Result<Table,
 
     let steps = LEAST.div_ceil(layout.len());
     let mut time = |lane: &mut Lane| lane.time(workers, &mut memory, steps);
+    let started = neighbours::round_trip(workers);
     let mut base_seconds = Vec::new();
     let mut pairs = vec![Vec::new(); others.len()];
     // Round 0 warms up: pages, caches and the multipliers, of which none is 0 after a step that violates its bound.
@@ -238,6 +243,7 @@ fn measure(plan: &BenchPlan, shapes: Shapes, workers: &Workers) -> Result<Table,
         }
     }
 
+    let round_trip_ns = [started, neighbours::round_trip(workers)];
     let void = others.iter().find(|lane| lane.has_rested());
     if void.is_some() || base.has_rested() || !all_finite(&memory.theta) {
         let variant = void.and_then(Lane::variant).or(base.variant()).unwrap_or(Variant::AdamW);
@@ -254,7 +260,7 @@ fn measure(plan: &BenchPlan, shapes: Shapes, workers: &Workers) -> Result<Table,
         rows.push(row(other.title(), &seconds, layout.len(), ratio, other.active()));
     }
     let (parameters, threads) = (layout.len(), workers.threads().get());
-    Ok(Table { shapes, parameters, threads, pairs: plan.pairs, rows })
+    Ok(Table { shapes, parameters, threads, pairs: plan.pairs, round_trip_ns, rows })
 }
 
 /// A count as a float, exact: no count here reaches 2³².
@@ -327,8 +333,15 @@ impl Table {
         }
         let _ = writeln!(
             text,
-            "GB/s counts 28 bytes a parameter. Times are without the check for non-finite gradients, but for its row.\n"
+            "GB/s counts 28 bytes a parameter. Times are without the check for non-finite gradients, but for its row."
         );
+        if let [Some(before), Some(after)] = self.round_trip_ns {
+            let _ = writeln!(
+                text,
+                "A cache line went from one thread to another and back in {before:.0} ns before, {after:.0} ns after."
+            );
+        }
+        text.push('\n');
         text
     }
 }
