@@ -8,6 +8,7 @@
 mod engine;
 mod passes;
 mod plan;
+mod shares;
 mod spec;
 mod state;
 

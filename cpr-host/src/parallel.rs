@@ -178,6 +178,19 @@ impl Workers {
         }
     }
 
+    /// Calls `task(0)`, …, `task(threads − 1)`, at the same time; with threads of its own each on the thread of that number,
+    /// the same one in every such call.
+    ///
+    /// Where threads are shared, any may take any number: they may be busy with what others have given them.
+    pub fn for_each_thread(&self, task: impl Fn(usize) + Send + Sync) {
+        match &self.pool {
+            Pool::Own(pool) => {
+                pool.broadcast(|context| task(context.index()));
+            }
+            Pool::Shared | Pool::Inline => self.for_each_task(self.threads().get(), task),
+        }
+    }
+
     /// Both at the same time: two different kinds of work in one phase.
     pub fn join(&self, first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
         match &self.pool {

@@ -1,7 +1,7 @@
-//! The passes of a step over the flat buffers: divided at chunks, joined in no order, so that every measure stands at
+//! Passes over the flat buffers beside the four phases: divided at chunks, joined in no order, so that every measure stands at
 //! its chunk's place.
 
-use cpr_core::{CHUNK, Correction, L2, Observed, Pairwise, Real, Shard, Statistic, all_finite};
+use cpr_core::{CHUNK, Correction, L2, Observed, Pairwise, Real, Statistic, all_finite};
 
 use crate::parallel::Workers;
 
@@ -17,113 +17,14 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    const fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         self.end - self.start
     }
 }
 
-/// The flat buffers of consecutive chunks.
-pub(super) struct Flat<'a, T, const M: usize> {
-    pub(super) theta: &'a mut [T],
-    pub(super) grads: &'a [T],
-    pub(super) moments: [&'a mut [T]; M],
-}
-
-impl<'a, T, const M: usize> Flat<'a, T, M> {
-    fn split_at(self, elements: usize) -> (Self, Self) {
-        let (theta, later_theta) = self.theta.split_at_mut(elements);
-        let (grads, later_grads) = self.grads.split_at(elements);
-        let mut later: [&'a mut [T]; M] = std::array::from_fn(|_| Default::default());
-        let mut slots = later.iter_mut();
-        let moments = self.moments.map(|moment| {
-            let (head, tail) = moment.split_at_mut(elements);
-            if let Some(slot) = slots.next() {
-                *slot = tail;
-            }
-            head
-        });
-        (
-            Self { theta, grads, moments },
-            Self { theta: later_theta, grads: later_grads, moments: later },
-        )
-    }
-}
-
 /// Elements of consecutive chunks.
-fn elements(chunks: &[Chunk]) -> usize {
+pub(super) fn elements(chunks: &[Chunk]) -> usize {
     chunks.iter().map(Chunk::len).sum()
-}
-
-/// Phase 1: `run` on every chunk, its measure to the chunk's place in `observed`.
-pub(super) fn first<T: Real, const M: usize>(
-    workers: &Workers,
-    chunks: &[Chunk],
-    flat: Flat<'_, T, M>,
-    observed: &mut [Observed],
-    run: &(impl Fn(&Chunk, Shard<'_, T, M>) -> Observed + Sync),
-) {
-    if chunks.len() > GRAIN {
-        let half = chunks.len() / 2;
-        let (near, far) = chunks.split_at(half);
-        let (near_flat, far_flat) = flat.split_at(elements(near));
-        let (near_observed, far_observed) = observed.split_at_mut(half);
-        workers.join(
-            || first(workers, near, near_flat, near_observed, run),
-            || first(workers, far, far_flat, far_observed, run),
-        );
-        return;
-    }
-    let mut rest = flat;
-    for (chunk, observed) in chunks.iter().zip(observed) {
-        let (own, later) = rest.split_at(chunk.len());
-        rest = later;
-        // Cut at one place, the slices are of one length.
-        if let Ok(shard) = Shard::new(own.theta, own.grads, own.moments) {
-            *observed = run(chunk, shard);
-        }
-    }
-}
-
-/// Phase 4: `run` on the elements of each group; what it stopped to the place of its call's first chunk in `observed` and 0 to the
-/// others, for only the sum over a group is read.
-///
-/// The cuts are those of [`first`], and as long as there are several of `threads` to share a part, its first half goes to the
-/// caller, as there: another core's cache is far. What one thread has it goes through from the end to the start: what phase 1
-/// touched last is what a cache that is too small for all of it still holds.
-pub(super) fn correct<T: Real>(
-    (workers, threads): (&Workers, usize),
-    chunks: &[Chunk],
-    theta: &mut [T],
-    observed: &mut [Observed],
-    run: &(impl Fn(usize, &mut [T]) -> u64 + Sync),
-) {
-    if chunks.len() > GRAIN {
-        let half = chunks.len() / 2;
-        let (near, far) = chunks.split_at(half);
-        let (near_theta, far_theta) = theta.split_at_mut(elements(near));
-        let (near_observed, far_observed) = observed.split_at_mut(half);
-        let near_half = || correct((workers, threads / 2), near, near_theta, near_observed, run);
-        let far_half =
-            || correct((workers, threads.div_ceil(2)), far, far_theta, far_observed, run);
-        if threads > 1 {
-            workers.join(near_half, far_half);
-        } else {
-            workers.join(far_half, near_half);
-        }
-        return;
-    }
-    // The chunks of a group in one call: a long slice is corrected faster than its pieces.
-    let (mut chunks, mut theta, mut observed) = (chunks, theta, observed);
-    while let Some(last) = chunks.last() {
-        let before = chunks.partition_point(|chunk| chunk.group != last.group);
-        let (earlier, own) = theta.split_at_mut(elements(&chunks[..before]));
-        let (earlier_observed, own_observed) = observed.split_at_mut(before);
-        let mut stopped = run(last.group, own);
-        for observed in own_observed {
-            observed.stopped = std::mem::take(&mut stopped);
-        }
-        (chunks, theta, observed) = (&chunks[..before], earlier, earlier_observed);
-    }
 }
 
 /// Before a step: `run` on every chunk of `values`, its measure to the chunk's place in `observed`.

@@ -10,7 +10,8 @@ use cpr_core::{
 
 use super::{
     Group,
-    passes::{self, Chunk, Flat},
+    passes::Chunk,
+    shares::{self, Flat},
 };
 use crate::{pages::Buffer, parallel::Workers};
 
@@ -185,7 +186,7 @@ impl Plan<'_> {
             };
             let chunk_list = &chunks[within.clone()];
             let observed = &mut observed[within.clone()];
-            passes::first(workers, chunk_list, flat, observed, &|chunk, shard| {
+            let steppers = shares::first(workers, chunk_list, flat, observed, &|chunk, shard| {
                 steps.run(chunk.group, &wave[chunk.group - first_group], shard)
             });
 
@@ -203,8 +204,9 @@ impl Plan<'_> {
             // 4: correct, where there is anything to correct.
             if corrects {
                 let theta = &mut theta[elements];
-                passes::correct(
-                    (workers, workers.threads().get()),
+                shares::correct(
+                    workers,
+                    &steppers,
                     chunk_list,
                     theta,
                     observed,
