@@ -36,7 +36,8 @@ MUTATIONS = {
         "constraint.rs", "Adaptive::OnRelease if before.get() > 0.0 && lambda == 0.0",
         "Adaptive::OnRelease if before.get() == 0.0 && lambda == 0.0"),
     "power in the p-norm step": (
-        "shrink.rs", "Form::Ratio(Power::new(2.0 - p))", "Form::Ratio(Power::new(1.0 - p / 2.0))"),
+        "shrink/pnorm.rs", "Form::Ratio(Power::new(2.0 - p))",
+        "Form::Ratio(Power::new(1.0 - p / 2.0))"),
     "Chan's cross term": (
         "statistic.rs", "delta * delta * (count_as_f64(na) * share)", "delta * delta * share"),
     "guard": (

@@ -14,7 +14,7 @@ use crate::{
     real::Real,
     reduce::LANES,
     shard::Shard,
-    shrink::{Shrink, Unmoved},
+    shrink::{Shrink, Shrunk, Unmoved},
     statistic::{Observed, Statistic},
     streams::{self, LEAD},
 };
@@ -43,7 +43,8 @@ where
 ///
 /// What one kernel has written the next finds in the first cache. In one loop the rules would run out of registers, as
 /// would a compiler out of patience with a loop for each combination of them. Only the 32 registers of AVX-512 hold a
-/// base step and the lanes of a short measure at once: there the measure goes along, in the shadow of the step's divisions.
+/// base step and the lanes of a short measure at once: there the measure goes along, in the shadow of the step's divisions, or
+/// the decay of a p-norm ([`Decaying`]).
 fn first_pass_at<T, B, S, O, const M: usize>(
     level: Level,
     (base, shrink, observer): (B, S, O),
@@ -59,11 +60,7 @@ where
     let level = level.min(Level::current());
     let mut stopped = 0;
     let mut lanes = observer.begin();
-    let alone = const { B::FINISHES && S::IDENTITY && !O::OBSERVES };
-    if alone
-        && level == Level::Avx512
-        && let Some(rule) = base.decay().and_then(DecayStep::as_shrunk)
-    {
+    if let Some(rule) = taken_along::<_, _, S, O, M>(level, &base) {
         let mut room = Room::new();
         let beside = Decaying::new(rule, &mut room);
         (stopped, ()) = dispatch::run_at(level, Step { beside, base, shrink, shard });
@@ -92,6 +89,20 @@ where
         }
     }
     Observed { statistic: observer.fold(lanes, count), stopped }
+}
+
+/// The decay that goes along with the base step where the registers suffice, and nothing comes after it.
+fn taken_along<T, B, S, O, const M: usize>(level: Level, base: &B) -> Option<Shrunk<T>>
+where
+    T: Real,
+    B: BaseRule<T, M>,
+    S: Shrink<T>,
+    O: Observer<T>,
+{
+    if const { !B::FINISHES || !S::IDENTITY || O::OBSERVES } || level < Level::Avx512 {
+        return None;
+    }
+    base.decay().and_then(DecayStep::as_shrunk)
 }
 
 /// The base step of a strip, what finishes it, and its correction, one after the other.

@@ -265,9 +265,8 @@ impl General {
         let factor = exponent * TWO_OVER_LN_2;
         // 2⁻²³.
         let unit = f32::EPSILON.to_f64();
-        // 53 bits less the 11 of an exponent; for `f32` 24 bits less 8.
-        // 2^±k, k the greatest whole number with a·k at most `most`, which an exponent may be with 2 to spare. A
-        // microcontroller has no loop that asks.
+        // 2^±k, k a whole number, the greatest or the one below it, with a·k at most `most`, which an exponent may be with 2 to
+        // spare. A microcontroller has no loop that asks.
         let ordinary = |most: f64, largest: f64| {
             if !cfg!(feature = "std") {
                 return [1.0; 2];
@@ -275,6 +274,7 @@ impl General {
             let highest = power_of_two((most / exponent - 0.5).min(largest) + ROUND);
             [1.0 / highest, highest]
         };
+        // 53 bits less the 11 of an exponent; for `f32` 24 bits less 8.
         let (high, short) = (leading_bits::<11>(exponent), leading_bits::<37>(exponent));
         Self {
             single: Pieces {

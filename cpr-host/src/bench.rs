@@ -103,7 +103,7 @@ pub struct Table {
     pub threads: usize,
     /// Rounds.
     pub pairs: usize,
-    /// Nanoseconds in which a cache line went from one of two threads to the other and back, at best, before the first round
+    /// Nanoseconds in which a cache line went from one of two of the threads to the other and back, at best, before the first round
     /// and after the last; none for one thread.
     pub round_trip_ns: [Option<f64>; 2],
     /// The variants, AdamW first.

@@ -121,7 +121,7 @@ pub enum CommandError {
     },
     /// A part of a run, and no checkpoint.
     #[error(
-        "{} is no checkpoint, but a part of a run: give the run folder, {1}, or a .safetensors file of {1}/checkpoints",
+        "there is no checkpoint file {}: give the run folder, {1}, or a .safetensors file of {1}/checkpoints",
         path.display(), run.display()
     )]
     Part {

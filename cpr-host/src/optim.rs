@@ -112,6 +112,8 @@ pub struct Optimizer<T> {
     /// Ranges of groups that are stepped together.
     waves: Vec<Range<usize>>,
     observed: Vec<Observed>,
+    /// Which thread stepped each chunk.
+    steppers: Vec<usize>,
     /// What the decay rule or Amos saw of each group before the step.
     seen: Vec<Statistic>,
     awd: AwdState,
@@ -177,6 +179,7 @@ impl<T: Real> Optimizer<T> {
         }
         let engine = Engine::new(&spec, &groups, elements)?;
         let observed = vec![Observed::NEUTRAL; chunks.len()];
+        let steppers = vec![0; chunks.len()];
         let seen = vec![Statistic::NEUTRAL; groups.len()];
         let waves = waves::<T>(&groups);
         let mut optimizer = Self {
@@ -186,6 +189,7 @@ impl<T: Real> Optimizer<T> {
             chunks,
             waves,
             observed,
+            steppers,
             seen,
             awd: AwdState::default(),
             decay_factor: 1.0,
@@ -259,6 +263,7 @@ impl<T: Real> Optimizer<T> {
                 Buffers {
                     groups: &mut self.groups,
                     observed: &mut self.observed,
+                    steppers: &mut self.steppers,
                     theta,
                     grads,
                     moments: $moments,

@@ -1,8 +1,8 @@
 //! Threads. This is the only file that spawns any.
 //!
-//! Work is cut into *tasks* by its size alone, never by the number of threads; each task writes its
-//! own output, and results that are summed are summed in task order by the caller. Results
-//! therefore have the same bits for any number of threads.
+//! Work whose results are summed is cut into *tasks* by its size alone, never by the number of threads; each task writes its
+//! own output, and the caller sums in task order. Which thread does what is free. Results therefore have the same bits for any
+//! number of threads.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -22,7 +22,8 @@ pub struct WorkersError {
 ///
 /// A call from outside has to wake the workers (some 10 to 20 µs); calls made inside
 /// [`run`](Self::run) cost less than a microsecond on the thread that makes them, and idle workers
-/// join within a few. A step therefore enters the pool once.
+/// join within a few. A step therefore enters the pool once. [`for_each_thread`](Self::for_each_thread) alone waits for every
+/// worker.
 ///
 /// ```
 /// use cpr_host::parallel::Workers;
@@ -178,10 +179,11 @@ impl Workers {
         }
     }
 
-    /// Calls `task(0)`, …, `task(threads − 1)`, at the same time; with threads of its own each on the thread of that number,
-    /// the same one in every such call.
+    /// Calls `task(0)`, …, `task(threads − 1)`; with threads of its own each on the thread of that number, the same one in every
+    /// such call, and all at the same time.
     ///
-    /// Where threads are shared, any may take any number: they may be busy with what others have given them.
+    /// Where threads are shared, any may take any number, and several one after the other: they may be busy with what others
+    /// have given them.
     pub fn for_each_thread(&self, task: impl Fn(usize) + Send + Sync) {
         match &self.pool {
             Pool::Own(pool) => {

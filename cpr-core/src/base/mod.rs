@@ -55,7 +55,8 @@ pub trait BaseRule<T: Real, const M: usize>: Copy {
     fn finish(&self, _before: &[T], _theta: &mut [T]) {}
 
     /// The decay that [`finish`](Self::finish) does, where it does that and nothing else: a loop may then do it in its place,
-    /// to the same bits.
+    /// to the same bits. `None` is always right. It is asked only where [`FINISHES`](Self::FINISHES) is true; a rule around another
+    /// one hands on that rule's decay only if its own `finish` adds nothing.
     #[inline(always)]
     fn decay(&self) -> Option<&DecayStep<T>> {
         None

@@ -107,6 +107,8 @@ impl<'a, T: Real> Decaying<'a, T> {
 impl<T: Real> Beside<T> for Decaying<'_, T> {
     type Output = ();
 
+    const FINISHES: bool = true;
+
     #[inline(always)]
     fn block(&mut self, before: &[T; LANES], place: Option<(Thetas<'_, T>, usize)>) {
         let Some((thetas, place)) = place else {

@@ -50,6 +50,9 @@ pub(super) trait Beside<T> {
     /// What it gives back.
     type Output;
 
+    /// Whether it does what would follow the blocks of the base step, strip by strip.
+    const FINISHES: bool = false;
+
     /// For the next block, with θ `before` its step: that at a place of the blocks of θ, or the padded tail, which has none.
     fn block(&mut self, before: &[T; LANES], place: Option<(Thetas<'_, T>, usize)>);
 
@@ -181,7 +184,8 @@ impl<B, S, C> Blocks<'_, B, S, C> {
         dispatch::prefetch_beyond(grad, self.lead);
         let mut local = [[T::ZERO; LANES]; M];
         for (local, stored) in local.iter_mut().zip(&*stored) {
-            if const { !B::FINISHES } {
+            // What follows a strip asks ahead for the moments of the next.
+            if const { !B::FINISHES || C::FINISHES } {
                 dispatch::prefetch_beyond(*stored, self.lead);
             }
             *local = **stored;

@@ -316,6 +316,21 @@ fn a_decay_that_goes_along_has_the_bits_of_one_that_follows() {
     all::<f64>();
 }
 
+#[test]
+fn a_decay_goes_along_at_the_widest_level_where_nothing_comes_after_it() {
+    fn taken<S: Shrink<f32>, O: Observer<f32>>(level: Level, _: S, _: O) -> bool {
+        let adam = Adam::new(AdamConfig::default()).unwrap();
+        let decay = Decay::PNorm { p: 0.8, lambda: 0.1, late: false, flush: true };
+        let step: DecayedStep<_, f32> = Decayed::new(adam, decay).unwrap().at(1, 0.1);
+        taken_along::<_, _, S, O, 2>(level, &step).is_some()
+    }
+    assert!(taken(Level::Avx512, Unmoved, Unobserved));
+    assert!(!taken(Level::Avx2, Unmoved, Unobserved));
+    assert!(!taken(Level::Baseline, Unmoved, Unobserved));
+    assert!(!taken(Level::Avx512, Unmoved, SumOf(Squares)));
+    assert!(!taken(Level::Avx512, PullStep::of(0.1, 0.0), Unobserved));
+}
+
 /// Only what a loop can take over is offered to it.
 #[test]
 fn a_decay_goes_along_where_a_power_takes_long_and_is_all_that_follows() {

@@ -49,6 +49,7 @@ pub(super) struct Plan<'a> {
 pub(super) struct Buffers<'a, T, const M: usize> {
     pub(super) groups: &'a mut [Group],
     pub(super) observed: &'a mut [Observed],
+    pub(super) steppers: &'a mut [usize],
     pub(super) theta: &'a mut [T],
     pub(super) grads: &'a [T],
     pub(super) moments: &'a mut [Buffer<T>; M],
@@ -167,7 +168,7 @@ impl Plan<'_> {
     /// The four phases, wave by wave.
     fn run<T: Real, const M: usize>(&self, steps: &impl Steps<T, M>, buffers: Buffers<'_, T, M>) {
         let Self { chunks, waves, workers, lr, .. } = *self;
-        let Buffers { groups, observed, theta, grads, moments } = buffers;
+        let Buffers { groups, observed, steppers, theta, grads, moments } = buffers;
         for wave in waves {
             let wave = &mut groups[wave.clone()];
             for group in wave.iter_mut() {
@@ -186,7 +187,9 @@ impl Plan<'_> {
             };
             let chunk_list = &chunks[within.clone()];
             let observed = &mut observed[within.clone()];
-            let steppers = shares::first(workers, chunk_list, flat, observed, &|chunk, shard| {
+            let steppers = &mut steppers[within.clone()];
+            let places = (&mut *observed, &mut *steppers);
+            shares::first(workers, chunk_list, flat, places, &|chunk, shard| {
                 steps.run(chunk.group, &wave[chunk.group - first_group], shard)
             });
 
@@ -204,14 +207,9 @@ impl Plan<'_> {
             // 4: correct, where there is anything to correct.
             if corrects {
                 let theta = &mut theta[elements];
-                shares::correct(
-                    workers,
-                    &steppers,
-                    chunk_list,
-                    theta,
-                    observed,
-                    &|group, theta| wave[group - first_group].correction.apply(theta),
-                );
+                shares::correct(workers, steppers, chunk_list, theta, observed, &|group, theta| {
+                    wave[group - first_group].correction.apply(theta)
+                });
                 for group in wave.iter_mut() {
                     let Some(constraint) = &mut group.constraint else { continue };
                     let own = group.chunks.start - within.start..group.chunks.end - within.start;

@@ -7,10 +7,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
 use cpr_core::{Observed, Real, Shard};
@@ -46,22 +43,31 @@ impl End {
     }
 }
 
-/// What the threads have to do, one after the other in the order of the chunks.
-struct Shares<P>(Vec<Mutex<VecDeque<P>>>);
+/// What one thread has to do, in the order of the chunks; on cache lines of its own, for another core's come slowly.
+#[repr(align(128))]
+struct Share<P>(Mutex<VecDeque<P>>);
+
+/// What each thread has to do, and all of them together.
+struct Shares<P> {
+    shares: Vec<Share<P>>,
+    chunks: usize,
+}
 
 impl<P: Part> Shares<P> {
     /// Of parts and the threads they are dealt to.
     fn new(threads: usize, parts: impl IntoIterator<Item = (usize, P)>) -> Self {
         let mut shares: Vec<_> = (0..threads).map(|_| VecDeque::new()).collect();
+        let mut chunks = 0;
         for (thread, part) in parts {
+            chunks += part.chunks();
             shares[thread].push_back(part);
         }
-        Self(shares.into_iter().map(Mutex::new).collect())
+        Self { shares: shares.into_iter().map(|share| Share(Mutex::new(share))).collect(), chunks }
     }
 
     /// What is next at an end of a thread's share.
     fn next(&self, thread: usize, end: End) -> Option<P> {
-        let mut share = self.0[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut share = self.shares[thread].0.lock().unwrap_or_else(PoisonError::into_inner);
         match end {
             End::First => {
                 let part = share.pop_front()?;
@@ -85,18 +91,20 @@ impl<P: Part> Shares<P> {
     }
 
     /// `run` on everything: each thread goes through its share from one end, and then takes from the other end of what
-    /// others have left.
+    /// others have left. What is too little to be shared the caller does, and wakes nobody.
     fn run(&self, workers: &Workers, from: End, run: impl Fn(usize, P) + Send + Sync) {
-        workers.for_each_thread(|own| {
+        let threads = self.shares.len();
+        let work = |own: usize| {
             while let Some(part) = self.next(own, from) {
                 run(own, part);
             }
-            for step in 1..self.0.len() {
-                while let Some(part) = self.next((own + step) % self.0.len(), from.other()) {
+            for step in 1..threads {
+                while let Some(part) = self.next((own + step) % threads, from.other()) {
                     run(own, part);
                 }
             }
-        });
+        };
+        if self.chunks <= P::GRAIN { work(0) } else { workers.for_each_thread(work) }
     }
 }
 
@@ -132,7 +140,7 @@ struct Step<'a, T, const M: usize> {
     chunks: &'a [Chunk],
     flat: Flat<'a, T, M>,
     observed: &'a mut [Observed],
-    steppers: &'a [AtomicUsize],
+    steppers: &'a mut [usize],
 }
 
 impl<T: Real, const M: usize> Part for Step<'_, T, M> {
@@ -146,7 +154,7 @@ impl<T: Real, const M: usize> Part for Step<'_, T, M> {
         let (near, far) = self.chunks.split_at(chunks);
         let (near_flat, far_flat) = self.flat.split_at(elements(near));
         let (near_observed, far_observed) = self.observed.split_at_mut(chunks);
-        let (near_steppers, far_steppers) = self.steppers.split_at(chunks);
+        let (near_steppers, far_steppers) = self.steppers.split_at_mut(chunks);
         let part = |chunks, flat, observed, steppers| Self { chunks, flat, observed, steppers };
         (
             part(near, near_flat, near_observed, near_steppers),
@@ -155,17 +163,16 @@ impl<T: Real, const M: usize> Part for Step<'_, T, M> {
     }
 }
 
-/// Phase 1: `run` on every chunk, its measure to the chunk's place in `observed`. Gives back which thread stepped each chunk.
+/// Phase 1: `run` on every chunk, its measure to the chunk's place in `observed`, and to that in `steppers` which thread it was.
 pub(super) fn first<T: Real, const M: usize>(
     workers: &Workers,
     chunks: &[Chunk],
     flat: Flat<'_, T, M>,
-    observed: &mut [Observed],
+    (observed, steppers): (&mut [Observed], &mut [usize]),
     run: &(impl Fn(&Chunk, Shard<'_, T, M>) -> Observed + Sync),
-) -> Vec<usize> {
+) {
     let threads = workers.threads().get();
-    let steppers: Vec<_> = chunks.iter().map(|_| AtomicUsize::new(0)).collect();
-    let mut rest = Some(Step { chunks, flat, observed, steppers: &steppers });
+    let mut rest = Some(Step { chunks, flat, observed, steppers });
     let parts = (0..threads).filter_map(|thread| {
         let left = rest.take()?;
         let share = left.chunks() / (threads - thread);
@@ -179,14 +186,13 @@ pub(super) fn first<T: Real, const M: usize>(
         for ((chunk, observed), stepper) in chunks.iter().zip(observed).zip(steppers) {
             let (own, later) = rest.split_at(chunk.len());
             rest = later;
-            stepper.store(thread, Ordering::Relaxed);
+            *stepper = thread;
             // Cut at one place, the slices are of one length.
             if let Ok(shard) = Shard::new(own.theta, own.grads, own.moments) {
                 *observed = run(chunk, shard);
             }
         }
     });
-    steppers.into_iter().map(AtomicUsize::into_inner).collect()
 }
 
 /// What phase 4 needs of chunks.

@@ -63,6 +63,39 @@ fn one_thread_is_the_caller() {
 }
 
 #[test]
+fn a_thread_of_a_pool_has_the_same_number_in_every_call() {
+    for threads in [1, 2, 3] {
+        let workers = Workers::apart(threads.try_into().unwrap()).unwrap();
+        let ids = || {
+            let ids = std::sync::Mutex::new(vec![None; threads]);
+            workers.for_each_thread(|number| {
+                assert_eq!(rayon::current_thread_index(), Some(number));
+                ids.lock().unwrap()[number] = Some(std::thread::current().id());
+            });
+            ids.into_inner().unwrap()
+        };
+        let from_outside = ids();
+        assert!(from_outside.iter().all(Option::is_some));
+        assert_eq!(workers.run(ids), from_outside);
+        let other = Workers::apart(2.try_into().unwrap()).unwrap();
+        assert_eq!(other.run(ids), from_outside);
+
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            workers.for_each_thread(|number| assert!(number != 0, "as it is to be"));
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(ids(), from_outside);
+    }
+    for workers in [Workers::inline(), Workers::shared()] {
+        let calls: Vec<_> = (0..workers.threads().get()).map(|_| AtomicUsize::new(0)).collect();
+        workers.for_each_thread(|number| {
+            calls[number].fetch_add(1, Ordering::Relaxed);
+        });
+        assert!(calls.iter().all(|calls| calls.load(Ordering::Relaxed) == 1));
+    }
+}
+
+#[test]
 fn shared_workers_are_those_of_the_caller() {
     let shared = Workers::shared();
     for threads in [1, 2, 3] {

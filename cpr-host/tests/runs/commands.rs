@@ -119,8 +119,7 @@ fn a_part_of_a_run_is_told_the_run_folder() {
     for part in ["checkpoints", "checkpoints/", "checkpoints/none.safetensors"] {
         for command in ["eval", "inspect", "sample", "sparsify", "grokking --name next --from"] {
             let error = place.error(&format!("{command} {run}/{part}"));
-            let told =
-                format!("a part of a run: give the run folder, {run}, or a .safetensors file");
+            let told = format!(": give the run folder, {run}, or a .safetensors file");
             assert!(error.contains(&told), "{command} {part}: {error}");
         }
     }

@@ -1,4 +1,7 @@
-use std::sync::Barrier;
+use std::sync::{
+    Barrier,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use cpr_core::{CHUNK, LANES, Merge, base::BaseRule, base_step};
 
@@ -41,16 +44,18 @@ fn every_element_is_stepped_once_and_corrected_once() {
     for groups in [&[][..], &[5], &[4096], &[3, CHUNK + 1, 70], &[50 * CHUNK + 7, 1, 9 * CHUNK]] {
         let chunks = chunks(groups);
         let length: usize = groups.iter().sum();
-        for workers in [pool(1), pool(2), pool(3), pool(8), Workers::inline()] {
+        let pools = [pool(1), pool(2), pool(3), pool(8)];
+        for workers in pools.into_iter().chain([Workers::inline(), Workers::shared()]) {
             let (mut theta, grads) = (vec![1.0_f32; length], vec![0.0; length]);
             let mut observed = vec![Observed::NEUTRAL; chunks.len()];
             let flat = Flat { theta: &mut theta, grads: &grads, moments: [] };
-            let stepped = first(&workers, &chunks, flat, &mut observed, &|chunk, shard| {
+            let mut stepped = vec![usize::MAX; chunks.len()];
+            let places = (&mut observed[..], &mut stepped[..]);
+            first(&workers, &chunks, flat, places, &|chunk, shard| {
                 assert_eq!(shard.len(), chunk.end - chunk.start);
                 base_step(&One, shard);
                 Observed { stopped: chunk.start as u64, ..Observed::NEUTRAL }
             });
-            assert_eq!(stepped.len(), chunks.len());
             assert!(stepped.iter().all(|&thread| thread < workers.threads().get()));
             for (observed, chunk) in observed.iter().zip(&chunks) {
                 assert_eq!(observed.stopped, chunk.start as u64);
@@ -90,7 +95,7 @@ fn a_thread_corrects_what_it_has_stepped_and_begins_with_the_last_of_it() {
     assert_eq!(order.map(|parts| parts.into_inner().unwrap()), [[5, 3, 0], [4, 2, 1]]);
 }
 
-/// The other thread waits in its first part until all else is done.
+/// The first thread waits in its first chunk until all that it has not begun is done.
 #[test]
 fn what_a_slow_thread_leaves_the_other_does_from_the_far_end() {
     let grain = Step::<f32, 0>::GRAIN;
@@ -99,12 +104,17 @@ fn what_a_slow_thread_leaves_the_other_does_from_the_far_end() {
     let length = parts * grain * CHUNK;
     let (mut theta, grads) = (vec![0.0_f32; length], vec![0.0; length]);
     let mut observed = vec![Observed::NEUTRAL; chunks.len()];
+    let mut steppers = vec![usize::MAX; chunks.len()];
     let flat = Flat { theta: &mut theta, grads: &grads, moments: [] };
-    let done = AtomicUsize::new(0);
-    let steppers = first(&pool(2), &chunks, flat, &mut observed, &|chunk, _| {
+    let (begun, done) = (Barrier::new(2), AtomicUsize::new(0));
+    let places = (&mut observed[..], &mut steppers[..]);
+    first(&pool(2), &chunks, flat, places, &|chunk, _| {
+        if chunk.start == 0 || chunk.start == length / 2 {
+            begun.wait();
+        }
         if chunk.start == 0 {
             while done.load(Ordering::Acquire) < (parts - 1) * grain {
-                std::hint::spin_loop();
+                std::thread::yield_now();
             }
         } else if chunk.start >= grain * CHUNK {
             done.fetch_add(1, Ordering::Release);
@@ -113,4 +123,21 @@ fn what_a_slow_thread_leaves_the_other_does_from_the_far_end() {
     });
     let expected = [vec![0; grain], vec![1; (parts - 1) * grain]].concat();
     assert_eq!(steppers, expected);
+}
+
+#[test]
+fn too_little_to_be_shared_wakes_nobody() {
+    let chunks = chunks(&[Step::<f32, 0>::GRAIN * CHUNK]);
+    let length = elements(&chunks);
+    let (mut theta, grads) = (vec![0.0_f32; length], vec![0.0; length]);
+    let mut observed = vec![Observed::NEUTRAL; chunks.len()];
+    let mut steppers = vec![usize::MAX; chunks.len()];
+    let flat = Flat { theta: &mut theta, grads: &grads, moments: [] };
+    let caller = std::thread::current().id();
+    let places = (&mut observed[..], &mut steppers[..]);
+    first(&pool(3), &chunks, flat, places, &|_, _| {
+        assert_eq!(std::thread::current().id(), caller);
+        Observed::NEUTRAL
+    });
+    assert!(steppers.iter().all(|&thread| thread == 0));
 }
