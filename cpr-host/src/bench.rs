@@ -335,10 +335,24 @@ impl Table {
             text,
             "GB/s counts 28 bytes a parameter. Times are without the check for non-finite gradients, but for its row."
         );
-        if let [Some(before), Some(after)] = self.round_trip_ns {
+        if self.threads > 1 {
+            let told = |time: Option<f64>| {
+                time.map_or(
+                    "a time that was not found (they did not run together)".to_owned(),
+                    |ns| format!("{ns:.0} ns"),
+                )
+            };
+            let [before, after] = self.round_trip_ns.map(told);
             let _ = writeln!(
                 text,
-                "A cache line went from one thread to another and back in {before:.0} ns before, {after:.0} ns after."
+                "A cache line went from one thread to another and back in {before} before, in {after} after."
+            );
+        }
+        if self.pairs < interval::ENOUGH {
+            let _ = writeln!(
+                text,
+                "So few rounds make intervals of less than 95 %: take {} or more.",
+                interval::ENOUGH
             );
         }
         text.push('\n');

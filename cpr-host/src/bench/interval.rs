@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// The least number of values whose smallest and largest are an interval at 95 %.
+pub(super) const ENOUGH: usize = 6;
+
 /// A median with its distribution-free interval at 95 %.
 ///
 /// The interval reaches from the k-th smallest to the k-th largest of n values, k the largest number with

@@ -42,7 +42,11 @@ fn two_threads_pass_a_line_to_each_other() {
         round_trip_ns,
         rows: Vec::new(),
     };
-    let told = "in 52 ns before, 287 ns after.";
+    let told = "in 52 ns before, in 287 ns after.";
     assert!(row([Some(51.6), Some(287.2)]).text().contains(told));
-    assert!(!row([None, Some(287.2)]).text().contains("ns before"));
+    assert!(row([None, Some(287.2)]).text().contains("did not run together) before, in 287 ns"));
+    let alone = Table { threads: 1, ..row([None, None]) };
+    assert!(!alone.text().contains("cache line"));
+    assert!(alone.text().contains("less than 95 %"));
+    assert!(!Table { pairs: 6, ..alone }.text().contains("less than 95 %"));
 }

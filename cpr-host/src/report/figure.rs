@@ -127,6 +127,10 @@ pub(crate) fn exact(value: Option<f64>) -> String {
     }
 }
 
+/// The longest name of a plot: with what stands before and after it, no system finds its file's name too long.
+const LONGEST_SLUG: usize = 100;
+
+/// A name made of a text; those of long texts may be alike ([`name_apart`]).
 fn slug(text: &str) -> String {
     let mut slug = String::new();
     for c in text.chars() {
@@ -136,6 +140,8 @@ fn slug(text: &str) -> String {
             slug.push('-');
         }
     }
+    // All of it is ASCII.
+    slug.truncate(LONGEST_SLUG);
     slug.trim_matches('-').to_owned()
 }
 

@@ -170,3 +170,17 @@ fn names_from_outside_cannot_break_the_page() {
     assert!(html.contains("&lt;b&gt;&amp;&quot;x") && !html.contains("<b>"));
     assert!(fs::read_to_string(root.path().join("report/report.md")).unwrap().contains("a\\|b"));
 }
+
+/// Settings that differ in much have long labels.
+#[test]
+fn files_of_figures_have_names_that_a_system_takes() {
+    let root = TempDir::new().unwrap();
+    let long = |last: &str| format!("seed = 1\noptimizer = \"{}{last}\"\n", "a".repeat(400));
+    run(root.path(), "one", &long("b"), Some(30), 0.0);
+    run(root.path(), "other", &long("c"), Some(50), 0.1);
+    let written = report(root.path());
+    let figures = fs::read_dir(root.path().join("report/figures")).unwrap();
+    let names: Vec<_> = figures.map(|file| file.unwrap().file_name()).collect();
+    assert!(names.len() >= written.plots, "alike, and still each its own: {names:?}");
+    assert!(names.iter().any(|name| name.len() > 90) && names.iter().all(|name| name.len() < 130));
+}

@@ -22,7 +22,15 @@ pub(super) fn by_settings<C: ExperimentConfig>(
 ) -> TrainError {
     match error {
         TrainError::Checkpoint(CheckpointError::Unbound { path, binding })
-            if meta.kind == C::EXPERIMENT && binding.is_of_parameters() =>
+            if binding.is_of_parameters()
+                && meta.kind != C::EXPERIMENT
+                && !meta.config.is_empty() =>
+        {
+            let given = meta.kind.clone();
+            TrainError::OtherExperiment { path, given, expected: C::EXPERIMENT }
+        }
+        TrainError::Checkpoint(CheckpointError::Unbound { path, binding })
+            if binding.is_of_parameters() && meta.kind == C::EXPERIMENT =>
         {
             let settings = differing(&meta.config, &path, config);
             match settings.is_empty() {

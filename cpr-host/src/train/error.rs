@@ -95,6 +95,17 @@ pub enum TrainError {
         /// The one that was to read it.
         expected: &'static str,
     },
+    /// Of what fits nothing is left.
+    #[error(
+        "{} has no parameter of this model (it is of `{kind}`): give a checkpoint of the same experiment and model, or leave --from out",
+        path.display()
+    )]
+    NothingFits {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its experiment.
+        kind: String,
+    },
     /// The checkpoint is of another model, and its configuration tells in what.
     #[error(
         "{} is of another model: {settings}; give the settings it was written with, or load what fits with --partial",

@@ -109,7 +109,8 @@ impl fmt::Display for Taken {
 ///
 /// # Errors
 /// [`TrainError::Checkpoint`] where the file cannot be read, or names all that does not fit; in its place
-/// [`TrainError::OtherModel`] where the settings tell why;
+/// [`TrainError::OtherExperiment`] or [`TrainError::OtherModel`] where that is why; [`TrainError::NothingFits`] where not a
+/// single parameter is taken;
 /// [`TrainError::State`] for a constraint made under other settings. The experiment is then of no more use.
 pub fn start_from<E: Experiment>(
     experiment: &mut E,
@@ -124,5 +125,9 @@ pub fn start_from<E: Experiment>(
         Err(error) => return Err(error.into()),
     };
     let taken = experiment.weights_mut().take(path, &meta, tensors, take, Target::NewRun);
-    taken.map_err(|error| by_settings(error, &meta, experiment.config()))
+    let taken = taken.map_err(|error| by_settings(error, &meta, experiment.config()))?;
+    if taken.weights == 0 {
+        return Err(TrainError::NothingFits { path: path.to_owned(), kind: taken.kind });
+    }
+    Ok(taken)
 }

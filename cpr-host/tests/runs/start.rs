@@ -181,6 +181,19 @@ fn what_does_not_fit_is_refused_by_name_with_the_options_that_say_yes() {
 }
 
 #[test]
+fn a_checkpoint_of_which_nothing_fits_is_refused() {
+    let place = Place::whole("");
+    let error = place.error(&next("--dim 64 --p 5 --from runs/grokking/run --partial"));
+    assert!(error.contains("last.safetensors has no parameter of this model"), "{error}");
+    fs::write(place.path().join("text.txt"), "to be or not to be ".repeat(40)).unwrap();
+    let lm = "lm --data text.txt --context 8 --dim 16 --heads 2 --layers 1 --steps 4 --warmup 1 --from runs/grokking/run";
+    let error = place.error(lm);
+    assert!(error.contains("is of the experiment `grokking`, not of `lm`"), "{error}");
+    let error = place.error(&format!("{lm} --partial"));
+    assert!(error.contains("last.safetensors has no parameter of this model"), "{error}");
+}
+
+#[test]
 fn a_checkpoint_of_another_model_is_refused_by_the_settings_that_differ() {
     let place = Place::whole("");
     let error = place.error(&next("--dim 32 --mlp-ratio 2 --from runs/grokking/run"));
@@ -196,7 +209,7 @@ fn a_checkpoint_of_another_model_is_refused_by_the_settings_that_differ() {
     // Without the optimizer's state it fits no better.
     let error = place.error(&next("--p 13 --from runs/grokking/run --reset-optimizer"));
     assert!(error.contains("`p` is 11 in the checkpoint and 13 in"), "{error}");
-    let shown = place.cpr(&next("--dim 32 --from runs/grokking/run --partial"));
+    let shown = place.cpr(&next("--mlp-ratio 2 --from runs/grokking/run --partial"));
     assert!(shown.contains("not taken    "), "{shown}");
 
     // A long alphabet by its length.
