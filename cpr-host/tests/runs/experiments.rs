@@ -156,10 +156,7 @@ fn classify_learns_what_can_be_told_apart_and_says_what_it_confused() {
     letters(&place);
     let line = LM.replace("--name run", "--name other");
     let refused = place.error(&format!("{line} --from runs/classify/run"));
-    assert!(
-        refused.contains("missing in the file: `") && refused.contains("transformer."),
-        "{refused}"
-    );
+    assert!(refused.contains("is of the experiment `classify`, not of `lm`"), "{refused}");
 }
 
 #[test]
